@@ -1,0 +1,10 @@
+//! The one place where this program reads a clock.
+
+use std::time::{Duration, Instant};
+
+/// A monotonic clock that starts at zero now.
+#[expect(clippy::disallowed_methods, reason = "a bench measures time; it is read here only")]
+pub(crate) fn read() -> impl Fn() -> Duration {
+    let start = Instant::now();
+    move || start.elapsed()
+}

@@ -1,0 +1,32 @@
+//! Energy as evidence: meters to microjoules, signed reports, the pool's book of them, and carbon.
+//!
+//! Read in this order: [`meter`] (what a meter is), [`counter`] (how readings become energy that
+//! only grows), [`rapl`] and [`model`] (two sources of readings), [`report`] (what a miner signs and
+//! a pool checks), [`book`] (what a pool credits), [`carbon`] and [`efficiency`] (what it makes of
+//! it).
+//!
+//! What holds everywhere:
+//! - Energy is an integer of microjoules that never falls. Where it could not be measured there is
+//!   a gap with a reason, never a zero and never a guess.
+//! - A figure carries its kind, scope, tier and uncertainty ([`meter::MeterSpec`]).
+//! - A wider meter includes the narrower ones, and they are never added ([`book`]).
+//!
+//! Deliberately not here: clocks, files and sockets (readings and times are arguments), the ledger
+//! of energy by hour, and any proof of a joule: work is proven, joules are claimed, signed and held
+//! against a band.
+//!
+//! Units: microjoules, milliwatts, parts per million for coverage and uncertainty, milligrams per
+//! kilowatt hour for intensities. Floats appear in reports' JSON and in ratios, never in sums.
+
+pub mod book;
+pub mod carbon;
+pub mod counter;
+pub mod efficiency;
+pub mod integrator;
+pub mod meter;
+pub mod model;
+pub mod rapl;
+pub mod report;
+mod table;
+
+pub use ed25519_dalek::SigningKey;

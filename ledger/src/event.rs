@@ -1,0 +1,345 @@
+//! The events of the log. A row of the log is a number, an instant, a kind, a body in JSON and,
+//! for three kinds, bytes beside it:
+//!
+//! | kind | bytes |
+//! |---|---|
+//! | `batch` | the share records (see `record.rs`) |
+//! | `candidate_found` | the whole serialized block |
+//! | `block_settled` | the credits (see `record.rs`) |
+//!
+//! In the bodies, numbers that may pass 2^53 are decimal strings, hashes of blocks are hex in
+//! display order, other 32-byte values are hex as they are. A body that is in a log is never
+//! read in another way: a change of meaning is a new kind.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::LedgerError;
+use crate::types::{BlockId, Scheme};
+
+/// All that can happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub(crate) enum Event {
+    AccountOpened(AccountOpened),
+    Batch(Batch),
+    BlockAbandoned(BlockSeen),
+    BlockMatured(BlockSeen),
+    BlockOrphaned(BlockSeen),
+    BlockRestored(BlockSeen),
+    BlockSettled(BlockSettled),
+    BlockSubmitted(BlockSubmitted),
+    CandidateFound(CandidateFound),
+    ExtranoncesLeased(ExtranoncesLeased),
+    KeyPinned(KeyPinned),
+    Metered(Metered),
+    SliceClosed(SliceClosed),
+    WorkerOpened(WorkerOpened),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccountOpened {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerOpened {
+    pub(crate) id: u32,
+    pub(crate) account: u32,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Batch {
+    /// Number of the first share.
+    pub(crate) first: u64,
+    /// How many shares.
+    pub(crate) shares: u64,
+    /// The slice that was open.
+    pub(crate) slice: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SliceClosed {
+    pub(crate) index: u64,
+    pub(crate) shares: u64,
+    #[serde(with = "decimal")]
+    pub(crate) work: u128,
+    #[serde(with = "plain_hex")]
+    pub(crate) root: [u8; 32],
+}
+
+/// A candidate with the terms that it will be settled under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CandidateFound {
+    #[serde(with = "display_hash")]
+    pub(crate) hash: BlockId,
+    pub(crate) height: u32,
+    #[serde(with = "decimal")]
+    pub(crate) reward: u64,
+    #[serde(with = "decimal")]
+    pub(crate) network_work: u128,
+    pub(crate) finder: u32,
+    /// The newest slice when the job was made.
+    pub(crate) slice: u64,
+    /// Hundredths of the network work for PPLNS; 0 for solo.
+    pub(crate) window_hundredths: u32,
+    pub(crate) fee_basis_points: u16,
+    pub(crate) fee_account: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockSubmitted {
+    #[serde(with = "display_hash")]
+    pub(crate) hash: BlockId,
+    /// The node's own words; empty for its plain "accepted".
+    pub(crate) answer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockSettled {
+    #[serde(with = "display_hash")]
+    pub(crate) hash: BlockId,
+    /// Work in the window, that is the divisor; 0 where the finder gets it.
+    #[serde(with = "decimal")]
+    pub(crate) window_work: u128,
+    /// How many credits follow.
+    pub(crate) credits: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockSeen {
+    #[serde(with = "display_hash")]
+    pub(crate) hash: BlockId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Metered {
+    pub(crate) worker: u32,
+    pub(crate) meter: String,
+    #[serde(rename = "meter_kind")]
+    pub(crate) kind: String,
+    pub(crate) scope: String,
+    pub(crate) tier: u8,
+    #[serde(with = "decimal")]
+    pub(crate) epoch: u64,
+    #[serde(with = "decimal")]
+    pub(crate) microjoules_total: u128,
+    #[serde(with = "optional_decimal", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hashes_total: Option<u128>,
+    #[serde(with = "decimal")]
+    pub(crate) credited: u128,
+    pub(crate) gap_ms: u64,
+    pub(crate) counted: bool,
+    pub(crate) coverage_ppm: u32,
+    pub(crate) uncertainty_ppm: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyPinned {
+    pub(crate) worker: u32,
+    #[serde(with = "plain_hex")]
+    pub(crate) key: [u8; 32],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExtranoncesLeased {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+}
+
+impl Event {
+    /// The kind and the body as they stand in the log.
+    pub(crate) fn to_row(&self) -> (String, String) {
+        let tagged = serde_json::to_value(self).expect("events are plain data");
+        let kind = tagged["kind"].as_str().expect("the tag is a string").to_owned();
+        (kind, tagged["body"].to_string())
+    }
+
+    /// Reads a row of the log back.
+    pub(crate) fn from_row(seq: u64, kind: &str, body: &str) -> Result<Self, LedgerError> {
+        let damaged = |error: serde_json::Error| {
+            LedgerError::damaged(format!("event {seq} of kind {kind:?}: {error}"))
+        };
+        let body: serde_json::Value = serde_json::from_str(body).map_err(damaged)?;
+        let tagged = serde_json::json!({ "kind": kind, "body": body });
+        serde_json::from_value(tagged).map_err(damaged)
+    }
+}
+
+impl Scheme {
+    /// The scheme as one number: the window's hundredths, 0 for solo.
+    pub(crate) const fn window_hundredths(self) -> u32 {
+        match self {
+            Self::Pplns { window_hundredths } => window_hundredths,
+            Self::Solo => 0,
+        }
+    }
+}
+
+/// An integer as a decimal string.
+mod decimal {
+    use core::fmt::Display;
+    use core::str::FromStr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// An integer as a decimal string, where there is one.
+mod optional_decimal {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde hands a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<u128>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u128>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// 32 bytes as hex.
+mod plain_hex {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &[u8; 32],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 32], D::Error> {
+        let mut bytes = [0; 32];
+        let text = String::deserialize(deserializer)?;
+        hex::decode_to_slice(text, &mut bytes).map_err(D::Error::custom)?;
+        Ok(bytes)
+    }
+}
+
+/// A block's hash as hex in display order.
+mod display_hash {
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        hash: &[u8; 32],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::block::display_hex(hash))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 32], D::Error> {
+        let mut hash = super::plain_hex::deserialize(deserializer)?;
+        hash.reverse();
+        Ok(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows as they stand in logs that exist: none of these texts may ever change.
+    #[test]
+    fn rows_are_as_released() {
+        let mut hash = [0; 32];
+        hash[31] = 0xab;
+        let display = format!("ab{}", "00".repeat(31));
+        let seen = Event::BlockMatured(BlockSeen { hash });
+        check(&seen, "block_matured", &format!(r#"{{"hash":"{display}"}}"#));
+        check(
+            &Event::Batch(Batch { first: 1, shares: 2, slice: 3 }),
+            "batch",
+            r#"{"first":1,"shares":2,"slice":3}"#,
+        );
+        check(
+            &Event::CandidateFound(CandidateFound {
+                hash,
+                height: 101,
+                reward: 5_000_000_000,
+                network_work: u128::MAX,
+                finder: 1,
+                slice: 9,
+                window_hundredths: 200,
+                fee_basis_points: 100,
+                fee_account: 2,
+            }),
+            "candidate_found",
+            &format!(
+                r#"{{"fee_account":2,"fee_basis_points":100,"finder":1,"hash":"{display}","height":101,"network_work":"340282366920938463463374607431768211455","reward":"5000000000","slice":9,"window_hundredths":200}}"#
+            ),
+        );
+        check(&metered(None), "metered", METERED);
+    }
+
+    const METERED: &str = r#"{"counted":true,"coverage_ppm":1000000,"credited":"0","epoch":"18446744073709551615","gap_ms":0,"meter":"rapl:psys","meter_kind":"rapl","microjoules_total":"1","scope":"rig","tier":3,"uncertainty_ppm":80000,"worker":1}"#;
+
+    fn metered(hashes_total: Option<u128>) -> Event {
+        Event::Metered(Metered {
+            worker: 1,
+            meter: "rapl:psys".to_owned(),
+            kind: "rapl".to_owned(),
+            scope: "rig".to_owned(),
+            tier: 3,
+            epoch: u64::MAX,
+            microjoules_total: 1,
+            hashes_total,
+            credited: 0,
+            gap_ms: 0,
+            counted: true,
+            coverage_ppm: 1_000_000,
+            uncertainty_ppm: 80_000,
+        })
+    }
+
+    fn check(event: &Event, kind: &str, body: &str) {
+        assert_eq!(event.to_row(), (kind.to_owned(), body.to_owned()));
+        assert_eq!(&Event::from_row(1, kind, body).unwrap(), event);
+    }
+
+    #[test]
+    fn claimed_hashes_survive() {
+        let event = metered(Some(u128::MAX));
+        let (kind, body) = event.to_row();
+        assert_eq!(Event::from_row(1, &kind, &body).unwrap(), event);
+    }
+
+    #[test]
+    fn an_unknown_row_is_damage_that_is_named() {
+        let error = Event::from_row(7, "batch", "{}").unwrap_err();
+        assert!(error.to_string().contains("event 7 of kind \"batch\""), "{error}");
+        assert!(Event::from_row(8, "gift", "{}").is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! Binary forms kept in the log: share records and credits. Big-endian, fixed length, no padding.
+//!
+//! ```text
+//! share, 124 bytes:  worker u32 | work u128 | network work u128 | at u64 (ms) | header 80
+//! credit, 13 bytes:  account u32 | kind u8 (1 fee, 2 finder, 3 share) | satoshis u64
+//! ```
+
+use units::{Sats, UnixMillis, Work};
+
+use crate::error::LedgerError;
+use crate::settle::{Credit, CreditKind};
+use crate::types::{AccountId, Share, WorkerId};
+
+/// Bytes of one share.
+pub(crate) const SHARE_BYTES: usize = 124;
+/// Bytes of one credit.
+const CREDIT_BYTES: usize = 13;
+
+/// The records of `shares`, one after another.
+pub(crate) fn encode_shares(shares: &[Share]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(shares.len().saturating_mul(SHARE_BYTES));
+    for share in shares {
+        bytes.extend_from_slice(&share.worker.get().to_be_bytes());
+        bytes.extend_from_slice(&share.work.get().to_be_bytes());
+        bytes.extend_from_slice(&share.network_work.get().to_be_bytes());
+        bytes.extend_from_slice(&share.at.get().to_be_bytes());
+        bytes.extend_from_slice(&share.header);
+    }
+    bytes
+}
+
+/// The shares of a batch's records.
+pub(crate) fn decode_shares(bytes: &[u8]) -> Result<Vec<Share>, LedgerError> {
+    let (records, rest) = bytes.as_chunks::<SHARE_BYTES>();
+    if !rest.is_empty() {
+        return Err(LedgerError::damaged("a batch ends inside a share"));
+    }
+    Ok(records.iter().map(decode_share).collect())
+}
+
+fn decode_share(record: &[u8; SHARE_BYTES]) -> Share {
+    let mut rest = record.as_slice();
+    Share {
+        worker: WorkerId::new(u32::from_be_bytes(take(&mut rest))),
+        work: Work::new(u128::from_be_bytes(take(&mut rest))),
+        network_work: Work::new(u128::from_be_bytes(take(&mut rest))),
+        at: UnixMillis::new(u64::from_be_bytes(take(&mut rest))),
+        header: take(&mut rest),
+    }
+}
+
+/// The records of `credits`, one after another.
+pub(crate) fn encode_credits(credits: &[Credit]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(credits.len().saturating_mul(CREDIT_BYTES));
+    for credit in credits {
+        bytes.extend_from_slice(&credit.account.get().to_be_bytes());
+        bytes.push(credit.kind.code());
+        bytes.extend_from_slice(&credit.sats.to_sat().to_be_bytes());
+    }
+    bytes
+}
+
+/// The credits of a settlement's records.
+pub(crate) fn decode_credits(bytes: &[u8]) -> Result<Vec<Credit>, LedgerError> {
+    let (records, rest) = bytes.as_chunks::<CREDIT_BYTES>();
+    if !rest.is_empty() {
+        return Err(LedgerError::damaged("a settlement ends inside a credit"));
+    }
+    records.iter().map(decode_credit).collect()
+}
+
+fn decode_credit(record: &[u8; CREDIT_BYTES]) -> Result<Credit, LedgerError> {
+    let mut rest = record.as_slice();
+    let account = AccountId::new(u32::from_be_bytes(take(&mut rest)));
+    let [code] = take(&mut rest);
+    let sats = u64::from_be_bytes(take(&mut rest));
+    let kind = CreditKind::from_code(code)
+        .ok_or_else(|| LedgerError::damaged(format!("a credit of unknown kind {code}")))?;
+    let sats =
+        Sats::from_sat(sats).map_err(|error| LedgerError::damaged(format!("a credit: {error}")))?;
+    Ok(Credit { account, kind, sats })
+}
+
+/// The next `N` bytes of a record, whose length was checked as a whole.
+fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (field, after) = rest.split_first_chunk().expect("the fields sum to the record's length");
+    *rest = after;
+    *field
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn any_share()(
+            worker: u32, work: u128, network: u128, at: u64,
+            head in any::<[u8; 32]>(), middle in any::<[u8; 32]>(), tail in any::<[u8; 16]>(),
+        ) -> Share {
+            let mut header = [0; 80];
+            header[..32].copy_from_slice(&head);
+            header[32..64].copy_from_slice(&middle);
+            header[64..].copy_from_slice(&tail);
+            Share {
+                worker: WorkerId::new(worker),
+                work: Work::new(work),
+                network_work: Work::new(network),
+                at: UnixMillis::new(at),
+                header,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn any_credit()(
+            account: u32, kind in prop::sample::select(&CreditKind::ALL[..]),
+            sats in 0..=Sats::MAX.to_sat(),
+        ) -> Credit {
+            Credit { account: AccountId::new(account), kind, sats: Sats::from_sat(sats).unwrap() }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shares_survive(shares in prop::collection::vec(any_share(), 0..20)) {
+            prop_assert_eq!(decode_shares(&encode_shares(&shares)).unwrap(), shares);
+        }
+
+        #[test]
+        fn credits_survive(credits in prop::collection::vec(any_credit(), 0..20)) {
+            prop_assert_eq!(decode_credits(&encode_credits(&credits)).unwrap(), credits);
+        }
+
+        #[test]
+        fn bytes_decode_to_themselves_or_not_at_all(
+            bytes in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            if let Ok(shares) = decode_shares(&bytes) {
+                prop_assert_eq!(encode_shares(&shares), bytes.clone());
+            }
+            if let Ok(credits) = decode_credits(&bytes) {
+                prop_assert_eq!(encode_credits(&credits), bytes);
+            }
+        }
+    }
+}

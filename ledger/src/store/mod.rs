@@ -1,0 +1,214 @@
+//! The one place that knows `SQLite`. Everything else of the ledger speaks events, queries and
+//! views.
+//!
+//! Read [`Store`] first (the writer: one transaction per call), then `schema.rs` (the tables),
+//! `project.rs` (what each event does to them) and `reader.rs`.
+//!
+//! How it is kept: WAL with `synchronous=FULL`, so a transaction is on disk when it returns and
+//! readers neither wait nor make anyone wait. The WAL is written back every 1,000 pages, and cut
+//! when a slow reader let it pass 64 MiB. One writer: a lock file beside the database, held by
+//! the operating system, so that a crash leaves no lock behind.
+//!
+//! Numbers that may pass 2^63 are blobs of 16 bytes, big-endian, so that their byte order is
+//! their numeric order; satoshis, share numbers and milliseconds are integers.
+
+mod lock;
+mod log;
+mod project;
+mod project_block;
+mod project_energy;
+mod query;
+mod raw;
+mod reader;
+mod rows;
+mod schema;
+mod state;
+mod values;
+mod window;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+use units::UnixMillis;
+
+use self::lock::Lock;
+pub(crate) use self::query::{BlockRow, Queries};
+pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
+
+pub use self::reader::Reader;
+pub(crate) use self::state::State;
+use crate::error::LedgerError;
+use crate::event::Event;
+
+/// How long a statement waits for a lock: nobody but a person with a database tool holds one.
+const BUSY: Duration = Duration::from_secs(5);
+/// Statements kept prepared; there are fewer.
+const CACHED_STATEMENTS: usize = 64;
+/// Transactions between two looks at the length of the WAL.
+const TEND_EVERY: u32 = 256;
+/// Pages (4 KiB) of WAL from which on it is cut when no reader is in it: 64 MiB.
+const WAL_PAGES_MOST: i64 = 16_384;
+
+/// The latest instant that the log can hold: 2^63 - 1 milliseconds, the year 292 million.
+const LATEST: UnixMillis = UnixMillis::new(u64::MAX >> 1);
+
+/// The writer's hold on the database.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    conn: Connection,
+    /// What the newest event left, kept beside the tables; `None` after a failed transaction,
+    /// until it is read anew.
+    state: Option<State>,
+    until_tending: u32,
+    /// Dropped last, so that the next writer finds everything closed.
+    _lock: Lock,
+}
+
+/// One open transaction.
+#[derive(Debug)]
+pub(crate) struct Recorder<'a> {
+    conn: &'a Connection,
+    state: &'a mut State,
+}
+
+impl Store {
+    /// Opens or creates the database at `path`, and makes its projections current.
+    pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
+        let doing = format!("opening the ledger {}", path.display());
+        Self::open_inner(path).map_err(|error| error.while_doing(&doing))
+    }
+
+    fn open_inner(path: &Path) -> Result<Self, LedgerError> {
+        schema::create_folder_of(path)?;
+        let mut conn = Connection::open(path)?;
+        conn.busy_timeout(BUSY)?;
+        schema::claim(&conn, path)?;
+        let lock = Lock::take(path)?;
+        set_up_writer(&conn)?;
+        schema::make_current(&mut conn)?;
+        let state = Some(State::load(&conn)?);
+        let path = path.to_owned();
+        Ok(Self { path, conn, state, until_tending: TEND_EVERY, _lock: lock })
+    }
+
+    /// What the newest event left.
+    pub(crate) fn state(&mut self) -> Result<&State, LedgerError> {
+        let state = match self.state.take() {
+            Some(state) => state,
+            None => State::load(&self.conn)?,
+        };
+        Ok(self.state.insert(state))
+    }
+
+    /// Asks the tables something.
+    pub(crate) fn query<T>(
+        &self,
+        doing: &str,
+        ask: impl FnOnce(&Queries<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        ask(&Queries::new(&self.conn)).map_err(|error| error.while_doing(&self.named(doing)))
+    }
+
+    /// Runs `write` in one transaction: all of it is on disk when this returns `Ok`, and nothing
+    /// of it when it returns `Err`.
+    pub(crate) fn transact<T>(
+        &mut self,
+        doing: &str,
+        write: impl FnOnce(&mut Recorder<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        self.try_transact(write).map_err(|error| error.while_doing(&self.named(doing)))
+    }
+
+    fn try_transact<T>(
+        &mut self,
+        write: impl FnOnce(&mut Recorder<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        self.tend()?;
+        self.state()?;
+        // Taken out, and put back only when the disk has it all.
+        let mut state = self.state.take().expect("just loaded");
+        let transaction = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = write(&mut Recorder { conn: &transaction, state: &mut state })?;
+        transaction.commit()?;
+        self.state = Some(state);
+        Ok(value)
+    }
+
+    /// Keeps the WAL short. `SQLite` writes it back by itself after commits, but can start it
+    /// anew only at a moment without readers. When that moment did not come by itself for long,
+    /// it is tried for here, before anything of the next transaction is written, and without
+    /// waiting: a reader never holds the writer up.
+    fn tend(&mut self) -> Result<(), LedgerError> {
+        self.until_tending = self.until_tending.saturating_sub(1);
+        if self.until_tending > 0 {
+            return Ok(());
+        }
+        self.until_tending = TEND_EVERY;
+        if checkpoint(&self.conn, "PRAGMA wal_checkpoint(PASSIVE)")? > WAL_PAGES_MOST {
+            self.conn.busy_timeout(Duration::ZERO)?;
+            let cut = checkpoint(&self.conn, "PRAGMA wal_checkpoint(TRUNCATE)");
+            self.conn.busy_timeout(BUSY)?;
+            cut?;
+        }
+        Ok(())
+    }
+
+    fn named(&self, doing: &str) -> String {
+        format!("{doing} (ledger {})", self.path.display())
+    }
+}
+
+impl Recorder<'_> {
+    /// Appends an event and does to the tables what it says.
+    pub(crate) fn record(
+        &mut self,
+        at: UnixMillis,
+        event: &Event,
+        data: Option<&[u8]>,
+    ) -> Result<(), LedgerError> {
+        let seq = self.state.next_event;
+        // What the log can hold, so that replaying it sees the same instant.
+        let at = at.min(LATEST);
+        log::append(self.conn, seq, at, event, data)?;
+        project::apply(self.conn, self.state, seq, at, event, data)
+    }
+
+    /// What the newest event left.
+    pub(crate) const fn state(&self) -> &State {
+        self.state
+    }
+
+    /// Asks the tables something within the transaction.
+    pub(crate) const fn queries(&self) -> Queries<'_> {
+        Queries::new(self.conn)
+    }
+}
+
+fn set_up_writer(conn: &Connection) -> Result<(), LedgerError> {
+    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    let mode: String =
+        conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(LedgerError::damaged(format!(
+            "its disk cannot hold a write-ahead log (journal mode {mode}): use a local disk"
+        )));
+    }
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL;
+         PRAGMA fullfsync = ON;
+         PRAGMA checkpoint_fullfsync = ON;
+         PRAGMA cache_size = -32768;
+         PRAGMA temp_store = MEMORY;",
+    )?;
+    for (pragma, value) in [("wal_autocheckpoint", 1_000_i64), ("journal_size_limit", 67_108_864)] {
+        conn.pragma_update_and_check(None, pragma, value, |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Runs a checkpoint; returns the pages that the WAL had.
+fn checkpoint(conn: &Connection, statement: &str) -> Result<i64, LedgerError> {
+    Ok(conn.query_row(statement, [], |row| row.get(1))?)
+}

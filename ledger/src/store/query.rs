@@ -1,0 +1,157 @@
+//! What the writer asks the tables, in or out of a transaction.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use units::{BasisPoints, Sats, Work};
+
+use super::state::State;
+use super::values::{Amount, Instant, Wide};
+use super::{project_energy, rows, window};
+use crate::block::{BlockState, display_hex};
+use crate::error::LedgerError;
+use crate::slice::SliceRow;
+use crate::types::{AccountId, BlockId, SliceIndex, WorkerId};
+use crate::view::{MeterView, UnresolvedBlock};
+
+/// Questions over one connection.
+#[derive(Debug)]
+pub(crate) struct Queries<'a> {
+    conn: &'a Connection,
+}
+
+/// A recorded block with the terms that it settles under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlockRow {
+    pub(crate) height: u32,
+    pub(crate) reward: Sats,
+    pub(crate) network_work: Work,
+    pub(crate) finder: WorkerId,
+    pub(crate) slice: SliceIndex,
+    /// 0 for solo.
+    pub(crate) window_hundredths: u32,
+    pub(crate) fee: BasisPoints,
+    pub(crate) fee_account: AccountId,
+    pub(crate) state: BlockState,
+    pub(crate) settled: bool,
+}
+
+impl<'a> Queries<'a> {
+    pub(super) const fn new(conn: &'a Connection) -> Self {
+        Self { conn }
+    }
+
+    pub(crate) fn account(&self, name: &str) -> Result<Option<AccountId>, LedgerError> {
+        let mut statement = self.conn.prepare_cached("SELECT id FROM account WHERE name = ?1")?;
+        Ok(statement.query_row([name], |row| row.get(0)).optional()?.map(AccountId::new))
+    }
+
+    pub(crate) fn worker(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Option<WorkerId>, LedgerError> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT id FROM worker WHERE account = ?1 AND name = ?2")?;
+        let id = statement.query_row(params![account.get(), name], |row| row.get(0)).optional()?;
+        Ok(id.map(WorkerId::new))
+    }
+
+    /// The rows of the open slice, in rising order of account id.
+    pub(crate) fn open_rows(&self, state: &State) -> Result<Vec<SliceRow>, LedgerError> {
+        let mut statement = self.conn.prepare_cached("SELECT name FROM account WHERE id = ?1")?;
+        let mut rows = Vec::with_capacity(state.open.accounts.len());
+        for (account, tally) in &state.open.accounts {
+            let name = statement.query_row([account.get()], |row| row.get(0))?;
+            rows.push(SliceRow { account: *account, name, work: tally.work, shares: tally.shares });
+        }
+        Ok(rows)
+    }
+
+    pub(crate) fn block(&self, hash: &BlockId) -> Result<Option<BlockRow>, LedgerError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT height, reward, network_work, finder, slice, window_hundredths,
+                    fee_basis_points, fee_account, state, settled_at IS NOT NULL
+             FROM block WHERE hash = ?1",
+        )?;
+        let row = statement.query_row([hash], |row| {
+            Ok(BlockRow {
+                height: row.get(0)?,
+                reward: row.get::<_, Amount>(1)?.0,
+                network_work: Work::new(row.get::<_, Wide>(2)?.0),
+                finder: WorkerId::new(row.get(3)?),
+                slice: SliceIndex::new(row.get(4)?),
+                window_hundredths: row.get(5)?,
+                fee: rows::basis_points(row, 6)?,
+                fee_account: AccountId::new(row.get(7)?),
+                state: rows::block_state(row, 8)?,
+                settled: row.get(9)?,
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// The serialized block of a candidate.
+    pub(crate) fn block_bytes(&self, hash: &BlockId) -> Result<Option<Vec<u8>>, LedgerError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT event.data FROM block JOIN event ON event.seq = block.event
+             WHERE block.hash = ?1",
+        )?;
+        let bytes: Option<Option<Vec<u8>>> =
+            statement.query_row([hash], |row| row.get(0)).optional()?;
+        let lost = || LedgerError::damaged(format!("block {} has no bytes", display_hex(hash)));
+        bytes.map(|bytes| bytes.ok_or_else(lost)).transpose()
+    }
+
+    /// Blocks whose fate is open, oldest first.
+    pub(crate) fn unresolved(&self) -> Result<Vec<UnresolvedBlock>, LedgerError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT hash, height, state, found_at FROM block
+             WHERE state IN ('candidate', 'submitted', 'immature', 'orphaned') ORDER BY event",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(UnresolvedBlock {
+                hash: row.get(0)?,
+                height: row.get(1)?,
+                state: rows::block_state(row, 2)?,
+                found_at: row.get::<_, Instant>(3)?.0,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// See [`window::weights`].
+    pub(crate) fn weights(
+        &self,
+        state: &State,
+        last: SliceIndex,
+        length: u128,
+    ) -> Result<BTreeMap<AccountId, u128>, LedgerError> {
+        window::weights(self.conn, state, last, length)
+    }
+
+    pub(crate) fn pinned_key(&self, worker: WorkerId) -> Result<Option<[u8; 32]>, LedgerError> {
+        let mut statement = self.conn.prepare_cached("SELECT key FROM pin WHERE worker = ?1")?;
+        Ok(statement.query_row([worker.get()], |row| row.get(0)).optional()?)
+    }
+
+    /// Epoch and highest total of a meter's counter; `None` before its first reading.
+    pub(crate) fn counter(
+        &self,
+        worker: WorkerId,
+        meter: &str,
+    ) -> Result<Option<(u64, u128)>, LedgerError> {
+        let sums = project_energy::meter_sums(self.conn, worker.get(), meter)?;
+        Ok(sums.map(|sums| (sums.epoch, sums.total)))
+    }
+
+    pub(crate) fn meter_count(&self, worker: WorkerId) -> Result<u32, LedgerError> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT count(*) FROM meter WHERE worker = ?1")?;
+        Ok(statement.query_row([worker.get()], |row| row.get(0))?)
+    }
+
+    pub(crate) fn meters(&self) -> Result<Vec<MeterView>, LedgerError> {
+        rows::meters(self.conn, None)
+    }
+}

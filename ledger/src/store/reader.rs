@@ -1,0 +1,331 @@
+//! [`Reader`]: questions from the outside, on their own connection. It never writes, never makes
+//! the writer wait, and sees each question's answer as of one committed transaction.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use units::{MicroJoules, UnixMillis, Work};
+
+use super::project_energy::HOUR_MS;
+use super::values::{Amount, Instant, Wide};
+use super::{BUSY, CACHED_STATEMENTS, rows, schema};
+use crate::error::LedgerError;
+use crate::settle::CreditKind;
+use crate::types::{BlockId, SliceIndex, WorkerId};
+use crate::view::{
+    AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView, EnergyHour,
+    MeterView, Totals, WorkerView,
+};
+
+/// A reader of a ledger, in the writer's process or another. It can be moved between threads;
+/// open one for each that asks.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    conn: Connection,
+}
+
+impl Reader {
+    /// Opens the ledger at `path` for reading. It must exist: a [`crate::Ledger`] creates it.
+    ///
+    /// # Errors
+    /// When there is none, or it is not one that this version understands.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let conn = open_read_only(path)
+            .map_err(|error| error.while_doing(&format!("opening {} to read", path.display())))?;
+        Ok(Self { path: path.to_owned(), conn })
+    }
+
+    /// The pool as a whole. O(blocks).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn totals(&self) -> Result<Totals, LedgerError> {
+        self.ask("reading totals", totals)
+    }
+
+    /// An account with its workers and their meters; `None` when it was never opened.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn account(&self, name: &str) -> Result<Option<AccountView>, LedgerError> {
+        self.ask("reading an account", |conn| account(conn, name))
+    }
+
+    /// The `limit` accounts with the most work, most first. O(workers).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn accounts(&self, limit: u32) -> Result<Vec<AccountSummary>, LedgerError> {
+        let mut accounts = self.ask("reading accounts", accounts)?;
+        accounts.sort_by(|a, b| b.work.cmp(&a.work).then_with(|| a.name.cmp(&b.name)));
+        accounts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(accounts)
+    }
+
+    /// The `limit` newest blocks, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn blocks(&self, limit: u32) -> Result<Vec<BlockView>, LedgerError> {
+        self.ask("reading blocks", |conn| blocks(conn, limit))
+    }
+
+    /// The credits of a block in rising order of account id; empty before it was settled.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn credits_of(&self, hash: &BlockId) -> Result<Vec<CreditView>, LedgerError> {
+        self.ask("reading credits", |conn| credits_of(conn, hash))
+    }
+
+    /// Every account that has money or was paid, in order of first appearance. O(accounts).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn balances(&self) -> Result<Vec<Balance>, LedgerError> {
+        self.ask("reading balances", balances)
+    }
+
+    /// All meters, by worker and name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn meters(&self) -> Result<Vec<MeterView>, LedgerError> {
+        self.ask("reading meters", |conn| rows::meters(conn, None))
+    }
+
+    /// What meters counted in the UTC hours that begin at or after `from` and before `to`, by
+    /// hour, worker and meter. A reading is in the hour of its own instant.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn energy_hours(
+        &self,
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> Result<Vec<EnergyHour>, LedgerError> {
+        self.ask("reading hours of energy", |conn| energy_hours(conn, from, to))
+    }
+
+    /// Runs `question` in one read transaction.
+    fn ask<T>(
+        &self,
+        doing: &str,
+        question: impl FnOnce(&Connection) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let inner = || {
+            let transaction = self.conn.unchecked_transaction()?;
+            let answer = question(&transaction)?;
+            transaction.finish()?;
+            Ok(answer)
+        };
+        inner().map_err(|error: LedgerError| {
+            error.while_doing(&format!("{doing} (ledger {})", self.path.display()))
+        })
+    }
+}
+
+/// A connection that cannot write, to a ledger that exists.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
+    if !path.exists() {
+        return Err(LedgerError::Missing { path: path.to_owned() });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    schema::check_readable(&conn, path)?;
+    Ok(conn)
+}
+
+fn totals(conn: &Connection) -> Result<Totals, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT shares, work, energy, covered, immature, balance, paid, fees,
+                (SELECT coalesce(max(idx), 0) FROM slice), (SELECT count(*) FROM account),
+                (SELECT count(*) FROM worker)
+         FROM total WHERE id = 1",
+    )?;
+    let blocks = block_counts(conn)?;
+    Ok(statement.query_row([], |row| {
+        Ok(Totals {
+            shares: row.get(0)?,
+            work: Work::new(row.get::<_, Wide>(1)?.0),
+            energy: MicroJoules::new(row.get::<_, Wide>(2)?.0),
+            covered_work: Work::new(row.get::<_, Wide>(3)?.0),
+            immature: row.get::<_, Amount>(4)?.0,
+            balance: row.get::<_, Amount>(5)?.0,
+            paid: row.get::<_, Amount>(6)?.0,
+            fees: row.get::<_, Amount>(7)?.0,
+            slices: row.get(8)?,
+            accounts: row.get(9)?,
+            workers: row.get(10)?,
+            blocks,
+        })
+    })?)
+}
+
+fn block_counts(conn: &Connection) -> Result<BlockCounts, LedgerError> {
+    let mut statement = conn.prepare_cached("SELECT state, count(*) FROM block GROUP BY state")?;
+    let mut counts = BlockCounts::default();
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        *counts.slot(rows::block_state(row, 0)?) = row.get(1)?;
+    }
+    Ok(counts)
+}
+
+fn account(conn: &Connection, name: &str) -> Result<Option<AccountView>, LedgerError> {
+    let mut statement =
+        conn.prepare_cached("SELECT id, immature, balance, paid FROM account WHERE name = ?1")?;
+    let found = statement.query_row([name], |row| {
+        let money =
+            (row.get::<_, Amount>(1)?.0, row.get::<_, Amount>(2)?.0, row.get::<_, Amount>(3)?.0);
+        Ok((row.get::<_, u32>(0)?, money))
+    });
+    let Some((id, (immature, balance, paid))) = found.optional()? else { return Ok(None) };
+    let workers = workers(conn, id)?;
+    let shares = workers.iter().fold(0, |sum: u64, worker| sum.saturating_add(worker.shares));
+    let work = workers.iter().fold(Work::ZERO, |sum, worker| sum.saturating_add(worker.work));
+    Ok(Some(AccountView { name: name.to_owned(), work, shares, immature, balance, paid, workers }))
+}
+
+fn workers(conn: &Connection, account: u32) -> Result<Vec<WorkerView>, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT worker.id, worker.name, tally.work, tally.shares, tally.last_at,
+                worker_energy.energy, worker_energy.covered
+         FROM worker JOIN tally ON tally.worker = worker.id
+         LEFT JOIN worker_energy ON worker_energy.worker = worker.id
+         WHERE worker.account = ?1 ORDER BY worker.id",
+    )?;
+    let rows = statement.query_map([account], worker)?;
+    rows.map(|row| {
+        let mut worker = row?;
+        worker.meters = rows::meters(conn, Some(worker.id))?;
+        Ok(worker)
+    })
+    .collect()
+}
+
+fn worker(row: &Row<'_>) -> rusqlite::Result<WorkerView> {
+    Ok(WorkerView {
+        id: WorkerId::new(row.get(0)?),
+        name: row.get(1)?,
+        work: Work::new(row.get::<_, Wide>(2)?.0),
+        shares: row.get(3)?,
+        last_share_at: row.get::<_, Option<Instant>>(4)?.map(|at| at.0),
+        energy: MicroJoules::new(row.get::<_, Option<Wide>>(5)?.map_or(0, |energy| energy.0)),
+        covered_work: Work::new(row.get::<_, Option<Wide>>(6)?.map_or(0, |covered| covered.0)),
+        meters: Vec::new(),
+    })
+}
+
+fn accounts(conn: &Connection) -> Result<Vec<AccountSummary>, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT account.name, tally.work, tally.shares
+         FROM account LEFT JOIN worker ON worker.account = account.id
+         LEFT JOIN tally ON tally.worker = worker.id ORDER BY account.id",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut accounts: Vec<AccountSummary> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        if accounts.last().is_none_or(|last| last.name != name) {
+            let name = name.to_owned();
+            accounts.push(AccountSummary { name, work: Work::ZERO, shares: 0 });
+        }
+        let last = accounts.last_mut().expect("one was just pushed");
+        let work = Work::new(row.get::<_, Option<Wide>>(1)?.map_or(0, |work| work.0));
+        last.work = last.work.saturating_add(work);
+        last.shares = last.shares.saturating_add(row.get::<_, Option<u64>>(2)?.unwrap_or(0));
+    }
+    Ok(accounts)
+}
+
+fn blocks(conn: &Connection, limit: u32) -> Result<Vec<BlockView>, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT block.hash, block.height, block.reward, account.name, worker.name,
+                block.network_work, block.slice, block.state, block.answer, block.found_at,
+                block.settled_at, block.state_at
+         FROM block JOIN worker ON worker.id = block.finder
+         JOIN account ON account.id = worker.account
+         ORDER BY block.event DESC LIMIT ?1",
+    )?;
+    let rows = statement.query_map([limit], |row| {
+        Ok(BlockView {
+            hash: row.get(0)?,
+            height: row.get(1)?,
+            reward: row.get::<_, Amount>(2)?.0,
+            finder: row.get(3)?,
+            finder_worker: row.get(4)?,
+            network_work: Work::new(row.get::<_, Wide>(5)?.0),
+            committed_slice: SliceIndex::new(row.get(6)?),
+            state: rows::block_state(row, 7)?,
+            answer: row.get(8)?,
+            found_at: row.get::<_, Instant>(9)?.0,
+            settled_at: row.get::<_, Option<Instant>>(10)?.map(|at| at.0),
+            state_at: row.get::<_, Instant>(11)?.0,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn credits_of(conn: &Connection, hash: &BlockId) -> Result<Vec<CreditView>, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT account.name, credit.kind, credit.sats
+         FROM block JOIN credit ON credit.block = block.event
+         JOIN account ON account.id = credit.account
+         WHERE block.hash = ?1 ORDER BY credit.account, credit.kind",
+    )?;
+    let rows = statement.query_map([hash], |row| {
+        Ok((row.get(0)?, row.get::<_, u8>(1)?, row.get::<_, Amount>(2)?.0))
+    })?;
+    rows.map(|row| {
+        let (account, code, sats) = row?;
+        let kind = CreditKind::from_code(code)
+            .ok_or_else(|| LedgerError::damaged(format!("a credit of unknown kind {code}")))?;
+        Ok(CreditView { account, kind, sats })
+    })
+    .collect()
+}
+
+fn balances(conn: &Connection) -> Result<Vec<Balance>, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT name, immature, balance, paid FROM account
+         WHERE immature > 0 OR balance > 0 OR paid > 0 ORDER BY id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(Balance {
+            account: row.get(0)?,
+            immature: row.get::<_, Amount>(1)?.0,
+            balance: row.get::<_, Amount>(2)?.0,
+            paid: row.get::<_, Amount>(3)?.0,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn energy_hours(
+    conn: &Connection,
+    from: UnixMillis,
+    to: UnixMillis,
+) -> Result<Vec<EnergyHour>, LedgerError> {
+    let (first, end) = (from.get().div_ceil(HOUR_MS), to.get().div_ceil(HOUR_MS));
+    let mut statement = conn.prepare_cached(
+        "SELECT worker, meter, hour, credited, energy, covered, gap_ms FROM energy_hour
+         WHERE hour >= ?1 AND hour < ?2 ORDER BY hour, worker, meter",
+    )?;
+    let rows = statement.query_map(params![first, end], |row| {
+        Ok(EnergyHour {
+            worker: WorkerId::new(row.get(0)?),
+            meter: row.get(1)?,
+            hour: UnixMillis::new(row.get::<_, u64>(2)?.saturating_mul(HOUR_MS)),
+            credited: MicroJoules::new(row.get::<_, Wide>(3)?.0),
+            energy: MicroJoules::new(row.get::<_, Wide>(4)?.0),
+            covered_work: Work::new(row.get::<_, Wide>(5)?.0),
+            gap: Duration::from_millis(row.get(6)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,270 @@
+//! The tables, and how a file becomes a current ledger.
+//!
+//! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
+//! an older one is converted here (there is none yet). `meta.projections` is the shape of all
+//! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
+//! projection needs no conversion, only a new number.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use super::log;
+use super::project;
+use super::state::State;
+use crate::error::LedgerError;
+
+/// Marks our files among `SQLite`'s: "WPRF".
+const APPLICATION_ID: i64 = 0x5750_5246;
+/// Format of the event log.
+const FORMAT: i64 = 1;
+/// Shape of the projections.
+const PROJECTIONS: i64 = 1;
+
+/// The log. Triggers hold what the code promises: rows are added at the end and never changed.
+const LOG: &str = "
+CREATE TABLE event(
+    seq INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    data BLOB
+) STRICT;
+CREATE TRIGGER event_is_appended BEFORE INSERT ON event
+    WHEN new.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
+    BEGIN SELECT raise(ABORT, 'events are appended'); END;
+CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
+    BEGIN SELECT raise(ABORT, 'events are never changed'); END;
+CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
+    BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
+CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+";
+
+/// Everything that follows from the log.
+const TABLES: &str = "
+CREATE TABLE account(
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    immature INTEGER NOT NULL DEFAULT 0 CHECK (immature >= 0),
+    balance INTEGER NOT NULL DEFAULT 0 CHECK (balance >= 0),
+    paid INTEGER NOT NULL DEFAULT 0 CHECK (paid >= 0)
+) STRICT;
+CREATE TABLE worker(
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (account, name)
+) STRICT;
+-- What a batch changes of a worker, apart from its name so that many fit a page.
+CREATE TABLE tally(
+    worker INTEGER PRIMARY KEY,
+    shares INTEGER NOT NULL,
+    work BLOB NOT NULL,
+    last_at INTEGER
+) STRICT;
+-- close_event is the event that closed the slice: its batches are the ones between the close
+-- before and this one. line_end is the sum of the work of all slices up to this one.
+CREATE TABLE slice(
+    idx INTEGER PRIMARY KEY,
+    close_event INTEGER NOT NULL,
+    closed_at INTEGER NOT NULL,
+    accounts INTEGER NOT NULL,
+    shares INTEGER NOT NULL,
+    work BLOB NOT NULL,
+    line_end BLOB NOT NULL,
+    root BLOB NOT NULL
+) STRICT;
+CREATE INDEX slice_by_line_end ON slice(line_end);
+CREATE TABLE slice_work(
+    slice INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    shares INTEGER NOT NULL,
+    work BLOB NOT NULL,
+    PRIMARY KEY (slice, account)
+) STRICT, WITHOUT ROWID;
+-- Every 64th slice: each account's work in all slices up to it (account u32, work u128; 20
+-- bytes each), so that a long window is the difference of two sums.
+CREATE TABLE slice_sum(slice INTEGER PRIMARY KEY, sums BLOB NOT NULL) STRICT;
+CREATE TABLE block(
+    event INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    height INTEGER NOT NULL,
+    reward INTEGER NOT NULL,
+    network_work BLOB NOT NULL,
+    finder INTEGER NOT NULL,
+    slice INTEGER NOT NULL,
+    window_hundredths INTEGER NOT NULL,
+    fee_basis_points INTEGER NOT NULL,
+    fee_account INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    answer TEXT,
+    found_at INTEGER NOT NULL,
+    settled_at INTEGER,
+    state_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX block_by_state ON block(state);
+CREATE TABLE credit(
+    block INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    sats INTEGER NOT NULL CHECK (sats > 0),
+    PRIMARY KEY (block, account, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE meter(
+    worker INTEGER NOT NULL,
+    meter TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    tier INTEGER NOT NULL,
+    epoch BLOB NOT NULL,
+    total BLOB NOT NULL,
+    hashes_total BLOB,
+    credited BLOB NOT NULL,
+    energy BLOB NOT NULL,
+    counted INTEGER NOT NULL,
+    gap_ms INTEGER NOT NULL,
+    coverage_ppm INTEGER NOT NULL,
+    uncertainty_ppm INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    work_mark BLOB NOT NULL,
+    PRIMARY KEY (worker, meter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE worker_energy(
+    worker INTEGER PRIMARY KEY,
+    energy BLOB NOT NULL,
+    covered BLOB NOT NULL,
+    work_mark BLOB NOT NULL
+) STRICT;
+CREATE TABLE energy_hour(
+    hour INTEGER NOT NULL,
+    worker INTEGER NOT NULL,
+    meter TEXT NOT NULL,
+    credited BLOB NOT NULL,
+    energy BLOB NOT NULL,
+    covered BLOB NOT NULL,
+    gap_ms INTEGER NOT NULL,
+    PRIMARY KEY (hour, worker, meter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pin(worker INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT;
+CREATE TABLE total(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    shares INTEGER NOT NULL,
+    work BLOB NOT NULL,
+    energy BLOB NOT NULL,
+    covered BLOB NOT NULL,
+    immature INTEGER NOT NULL CHECK (immature >= 0),
+    balance INTEGER NOT NULL CHECK (balance >= 0),
+    paid INTEGER NOT NULL CHECK (paid >= 0),
+    fees INTEGER NOT NULL CHECK (fees >= 0),
+    next_extranonce INTEGER NOT NULL
+) STRICT;
+";
+
+/// The tables of [`TABLES`]; a name stays here when its table goes.
+const TABLE_NAMES: [&str; 13] = [
+    "account",
+    "block",
+    "credit",
+    "energy_hour",
+    "meter",
+    "pin",
+    "slice",
+    "slice_sum",
+    "slice_work",
+    "tally",
+    "total",
+    "worker",
+    "worker_energy",
+];
+
+/// Makes the folder that the ledger is to lie in, where it is missing.
+pub(super) fn create_folder_of(path: &Path) -> Result<(), LedgerError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).map_err(|error| LedgerError::Store {
+        doing: format!("creating the folder {}", folder.display()),
+        passing: false,
+        reason: error.to_string(),
+    })
+}
+
+/// Refuses a file that is not ours or is too new, before anything in it is touched.
+pub(super) fn claim(conn: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let not_ours = || LedgerError::NotALedger { path: path.to_owned() };
+    let id = match conn.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0)) {
+        Ok(id) => id,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            return Err(not_ours());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if id != APPLICATION_ID && (id != 0 || tables != 0) {
+        return Err(not_ours());
+    }
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > FORMAT {
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known: FORMAT });
+    }
+    Ok(())
+}
+
+/// Creates what is missing and rebuilds projections of another shape.
+pub(super) fn make_current(conn: &mut Connection) -> Result<(), LedgerError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let format: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format == 0 {
+        transaction.execute_batch(LOG)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    if projections(&transaction)? != Some(PROJECTIONS) {
+        rebuild(&transaction)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Refuses a ledger whose projections a reader of this version does not understand.
+pub(super) fn check_readable(conn: &Connection, path: &Path) -> Result<(), LedgerError> {
+    claim(conn, path)?;
+    let format: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format == 0 {
+        return Err(LedgerError::Missing { path: path.to_owned() });
+    }
+    let path = path.to_owned();
+    match projections(conn)? {
+        Some(found) if found > PROJECTIONS => {
+            Err(LedgerError::Newer { path, found, known: PROJECTIONS })
+        }
+        Some(PROJECTIONS) => Ok(()),
+        _ => Err(LedgerError::Older { path }),
+    }
+}
+
+fn projections(conn: &Connection) -> Result<Option<i64>, LedgerError> {
+    let mut statement = conn.prepare("SELECT value FROM meta WHERE key = 'projections'")?;
+    let mut rows = statement.query([])?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+}
+
+/// Drops the projections and makes them anew from the log.
+fn rebuild(conn: &Connection) -> Result<(), LedgerError> {
+    for table in TABLE_NAMES {
+        conn.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
+    }
+    conn.execute_batch(TABLES)?;
+    let mut state = State::empty();
+    state.total.insert(conn)?;
+    log::for_each(conn, |row| {
+        let event = row.event()?;
+        project::apply(conn, &mut state, row.seq, row.at, &event, row.data.as_deref())
+    })?;
+    conn.execute(
+        "INSERT OR REPLACE INTO meta(key, value) VALUES ('projections', ?1)",
+        [PROJECTIONS],
+    )?;
+    Ok(())
+}

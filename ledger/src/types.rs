@@ -1,0 +1,187 @@
+//! What callers hand to the ledger and get back at once. Read [`Share`] and [`Candidate`] first.
+//! Plain data: no rule lives here, and nothing here knows a store.
+
+use std::time::Duration;
+
+use units::{BasisPoints, Hashes, MicroJoules, Sats, UnixMillis, Work};
+
+/// SHA-256d of a block's header, in internal order (the order that SHA-256 gives it).
+pub type BlockId = [u8; 32];
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($inner);
+
+        impl $name {
+            /// The id with this number.
+            #[must_use]
+            pub const fn new(number: $inner) -> Self {
+                Self(number)
+            }
+
+            /// The number of this id.
+            #[must_use]
+            pub const fn get(self) -> $inner {
+                self.0
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                core::fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+id! {
+    /// Who is paid: one per payout address. Counts from 1 in order of first appearance.
+    AccountId(u32)
+}
+
+id! {
+    /// One named machine of an account. Counts from 1 in order of first appearance.
+    WorkerId(u32)
+}
+
+id! {
+    /// The number of a closed slice, from 1; 0 says that none is closed yet.
+    SliceIndex(u64)
+}
+
+/// How a ledger settles. What a block's candidate was recorded under stays with the block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Who shares a reward.
+    pub scheme: Scheme,
+    /// The pool's part of each reward, rounded down to a satoshi and taken first.
+    pub fee: BasisPoints,
+    /// The account that the fee goes to; opened when the first block is found.
+    pub fee_account: String,
+    /// Confirmations at which a reward is credited for good; 100 on every network so far.
+    /// A value below 1 counts as 1.
+    pub maturity: u32,
+}
+
+/// Who shares a reward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Pay per last N shares: the window is the newest `window_hundredths / 100` x the network
+    /// work of the found block, in units of work, walking back from the end of the slice that
+    /// the block's job committed to. The share on the window's edge counts with the part that
+    /// is inside. While less work than that exists, the reward is divided by the work that does.
+    Pplns {
+        /// Hundredths of the network work of the block, 200 for twice. At least 1.
+        window_hundredths: u32,
+    },
+    /// The account that found the block gets all but the fee.
+    Solo,
+}
+
+/// A share that was judged and accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Whose.
+    pub worker: WorkerId,
+    /// The expected hashes of the target that its job was issued at. More than zero.
+    pub work: Work,
+    /// The expected hashes of a block at that time, from the header's own bits.
+    pub network_work: Work,
+    /// When it was accepted.
+    pub at: UnixMillis,
+    /// The header as hashed: the evidence.
+    pub header: [u8; 80],
+}
+
+/// The numbers that a batch of shares was given; they count from 1 without a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Number of the batch's first share.
+    pub first_seq: u64,
+    /// Number of its last share; one less than `first_seq` for an empty batch.
+    pub last_seq: u64,
+}
+
+/// A closed slice in short: what a coinbase commits to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SliceHead {
+    /// Which slice; 0 when none is closed yet.
+    pub index: SliceIndex,
+    /// Commits to the slice's sums per account and to the root before; zeros at index 0.
+    pub root: [u8; 32],
+    /// Work of the shares in it.
+    pub work: Work,
+    /// Number of shares in it.
+    pub shares: u64,
+}
+
+impl SliceHead {
+    /// What stands for "no slice is closed yet".
+    pub const NONE: Self =
+        Self { index: SliceIndex::new(0), root: [0; 32], work: Work::ZERO, shares: 0 };
+}
+
+/// A block that the pool found, recorded before (or while) it is submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Hash of its header.
+    pub hash: BlockId,
+    /// Height that it would have.
+    pub height: u32,
+    /// What its coinbase pays to the pool: all of its outputs.
+    pub reward: Sats,
+    /// Expected hashes of its own target (from the header's bits).
+    pub network_work: Work,
+    /// Whose share it was.
+    pub finder: WorkerId,
+    /// The newest slice when its job was made; shares committed later count for later blocks.
+    pub committed_slice: SliceIndex,
+    /// The whole serialized block, so that it can be submitted again after a crash.
+    pub block: Vec<u8>,
+    /// When it was found.
+    pub at: UnixMillis,
+}
+
+/// One meter's part of an energy report, with the difference that the pool's book took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Whose machine.
+    pub worker: WorkerId,
+    /// Name of the meter, unique for the worker ("rapl:psys").
+    pub meter: String,
+    /// Kind of meter ("rapl", "plug", "model" ...).
+    pub kind: String,
+    /// What it includes: "device", "rig" or "site".
+    pub scope: String,
+    /// 1 (revenue-grade) to 5 (table x proven work).
+    pub tier: u8,
+    /// Rises when the meter's counter started anew.
+    pub epoch: u64,
+    /// The meter's counter within the epoch.
+    pub total: MicroJoules,
+    /// Hashes that the device says it has done, if it says.
+    pub hashes_total: Option<Hashes>,
+    /// What this reading adds; at most what the counter moved since the last one.
+    pub credited: MicroJoules,
+    /// Time within the interval that the meter did not see; whole milliseconds are kept.
+    pub gap: Duration,
+    /// Whether it counts in sums; `false` when a meter of wider scope includes it.
+    pub counted: bool,
+    /// Part of the interval that was measured, in millionths.
+    pub coverage_ppm: u32,
+    /// Relative uncertainty of the figure, in millionths.
+    pub uncertainty_ppm: u32,
+    /// When the reading was taken; decides the UTC hour that it is added to.
+    pub at: UnixMillis,
+}
+
+/// What became of a key shown for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinOutcome {
+    /// Another key is pinned; nothing was changed.
+    Mismatch,
+    /// The key is the one pinned for this worker, since now or earlier.
+    Pinned,
+}

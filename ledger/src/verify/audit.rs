@@ -1,0 +1,352 @@
+//! [`Audit`]: walks the log, event by event, and keeps what must be true. Accounts, workers,
+//! shares and slices are here; `blocks.rs` and `meters.rs` have the rest, and `compare.rs` holds
+//! the result against the tables.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use units::{MicroJoules, Sats, Work};
+
+use super::VerifyReport;
+use super::blocks::Block;
+use super::body::Body;
+use super::meters::Meter;
+use super::pow;
+use super::root::slice_root;
+use super::seen::Seen;
+use crate::error::LedgerError;
+use crate::store::{RawEvent, RawLedger};
+
+/// Problems that are listed; more are counted.
+const LISTED: usize = 100;
+/// Bytes of a share's record: worker 4, work 16, network work 16, instant 8, header 80.
+pub(super) const RECORD: usize = 124;
+
+/// What must be true after the events so far.
+#[derive(Debug)]
+pub(super) struct Audit<'a> {
+    pub(super) raw: &'a RawLedger,
+    problems: Vec<String>,
+    unlisted: u64,
+    last_event: u64,
+    pub(super) accounts: Vec<Account>,
+    account_names: HashSet<String>,
+    pub(super) workers: Vec<Worker>,
+    worker_names: HashSet<(u32, String)>,
+    pub(super) shares: u64,
+    pub(super) work: u128,
+    open: BTreeMap<u32, (u64, u128)>,
+    pub(super) slices: Vec<Slice>,
+    pub(super) blocks: HashMap<[u8; 32], Block>,
+    pub(super) meters: HashMap<(u32, String), Meter>,
+    pub(super) pins: BTreeMap<u32, [u8; 32]>,
+    pub(super) next_extranonce: u64,
+    seen: Seen,
+    /// Bits met last and the work that they ask for.
+    bits: (u32, Option<u128>),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) immature: u64,
+    pub(super) balance: u64,
+    pub(super) fees: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Worker {
+    pub(super) account: u32,
+    pub(super) name: String,
+    pub(super) shares: u64,
+    pub(super) work: u128,
+    pub(super) energy: u128,
+    pub(super) covered: u128,
+    /// Its work where the newest covered interval ended.
+    pub(super) mark: u128,
+}
+
+#[derive(Debug)]
+pub(super) struct Slice {
+    /// The event that closed it.
+    pub(super) closed_by: u64,
+    pub(super) shares: u64,
+    pub(super) work: u128,
+    pub(super) root: [u8; 32],
+    /// Account, shares and work, in rising order of account.
+    pub(super) rows: Vec<(u32, u64, u128)>,
+}
+
+/// Why an event was not taken further.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What it says is wrong.
+    Problem(String),
+    /// It could not be looked into.
+    Store(LedgerError),
+}
+
+impl<'a> Audit<'a> {
+    pub(super) fn new(raw: &'a RawLedger) -> Self {
+        Self {
+            raw,
+            problems: Vec::new(),
+            unlisted: 0,
+            last_event: 0,
+            accounts: Vec::new(),
+            account_names: HashSet::new(),
+            workers: Vec::new(),
+            worker_names: HashSet::new(),
+            shares: 0,
+            work: 0,
+            open: BTreeMap::new(),
+            slices: Vec::new(),
+            blocks: HashMap::new(),
+            meters: HashMap::new(),
+            pins: BTreeMap::new(),
+            next_extranonce: 0,
+            seen: Seen::default(),
+            bits: (0, None),
+        }
+    }
+
+    pub(super) fn problem(&mut self, problem: String) {
+        if self.problems.len() < LISTED {
+            self.problems.push(problem);
+        } else {
+            self.unlisted = self.unlisted.saturating_add(1);
+        }
+    }
+
+    /// Takes the next event of the log.
+    pub(super) fn event(&mut self, event: &RawEvent) -> Result<(), LedgerError> {
+        let (seq, kind) = (event.seq, &event.kind);
+        if Some(seq) != self.last_event.checked_add(1) {
+            self.problem(format!("event {seq} follows event {}", self.last_event));
+        }
+        self.last_event = seq;
+        match self.take(event) {
+            Ok(()) => Ok(()),
+            Err(Fault::Problem(problem)) => {
+                self.problem(format!("event {seq} ({kind}): {problem}"));
+                Ok(())
+            }
+            Err(Fault::Store(error)) => Err(error),
+        }
+    }
+
+    fn take(&mut self, event: &RawEvent) -> Result<(), Fault> {
+        let body = Body::parse(&event.body)?;
+        let data = event.data.as_deref().unwrap_or_default();
+        match event.kind.as_str() {
+            "account_opened" => self.account_opened(&body),
+            "batch" => self.batch(event.seq, &body, data),
+            "block_abandoned" => self.block_abandoned(&body),
+            "block_matured" => self.block_matured(&body),
+            "block_orphaned" => self.block_orphaned(&body),
+            "block_restored" => self.block_restored(&body),
+            "block_settled" => self.block_settled(&body, data),
+            "block_submitted" => self.block_submitted(&body),
+            "candidate_found" => self.candidate_found(event.seq, &body, data),
+            "extranonces_leased" => self.extranonces_leased(&body),
+            "key_pinned" => self.key_pinned(&body),
+            "metered" => self.metered(&body),
+            "slice_closed" => self.slice_closed(event.seq, &body),
+            "worker_opened" => self.worker_opened(&body),
+            _ => Err("nobody knows this kind".to_owned().into()),
+        }
+    }
+
+    fn account_opened(&mut self, body: &Body) -> Result<(), Fault> {
+        let name = body.text("name")?.to_owned();
+        expect("id", body.number::<u32>("id")?, ordinal(self.accounts.len()))?;
+        if !self.account_names.insert(name.clone()) {
+            return Err(format!("the account {name:?} is opened twice").into());
+        }
+        self.accounts.push(Account { name, ..Account::default() });
+        Ok(())
+    }
+
+    fn worker_opened(&mut self, body: &Body) -> Result<(), Fault> {
+        let (account, name) = (body.number::<u32>("account")?, body.text("name")?.to_owned());
+        expect("id", body.number::<u32>("id")?, ordinal(self.workers.len()))?;
+        if nth(&self.accounts, account).is_none() {
+            return Err(format!("account {account} is not open").into());
+        }
+        if !self.worker_names.insert((account, name.clone())) {
+            return Err(format!("the worker {name:?} is opened twice").into());
+        }
+        self.workers.push(Worker { account, name, ..Worker::default() });
+        Ok(())
+    }
+
+    fn batch(&mut self, seq: u64, body: &Body, data: &[u8]) -> Result<(), Fault> {
+        let (records, rest) = data.as_chunks::<RECORD>();
+        if !rest.is_empty() || records.is_empty() {
+            return Err(format!("{} bytes are no whole shares", data.len()).into());
+        }
+        expect("first", body.number("first")?, self.shares.saturating_add(1))?;
+        expect("shares", body.number("shares")?, length(records.len()))?;
+        expect("slice", body.number("slice")?, length(self.slices.len()).saturating_add(1))?;
+        for record in records {
+            self.shares = self.shares.saturating_add(1);
+            if let Err(problem) = self.share(record) {
+                let share = self.shares;
+                self.problem(format!("event {seq} (batch): share {share} {problem}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// One share: what it proves, and whose it is.
+    fn share(&mut self, record: &[u8; RECORD]) -> Result<(), String> {
+        let (id, work) = owner_and_work(record);
+        let network_work = u128::from_be_bytes(field(record, 20));
+        let header: [u8; 80] = field(record, 44);
+        self.work = self.work.checked_add(work).ok_or("sums past 2^128 - 1")?;
+        let worker =
+            nth_mut(&mut self.workers, id).ok_or_else(|| format!("is of no worker {id}"))?;
+        worker.shares = worker.shares.saturating_add(1);
+        worker.work = worker.work.saturating_add(work);
+        let row = self.open.entry(worker.account).or_default();
+        *row = (row.0.saturating_add(1), row.1.saturating_add(work));
+        let hash = pow::double_sha256(&header);
+        if work == 0 || !pow::proves(&hash, work) {
+            return Err(format!("does not prove {work} hashes"));
+        }
+        if self.work_of_bits(pow::bits_of(&header)) != Some(network_work) {
+            return Err(format!("is not of a block of {network_work} hashes"));
+        }
+        self.seen.note(&header, &hash).map_err(str::to_owned)
+    }
+
+    /// The work that compact bits ask for; those met last are remembered.
+    pub(super) fn work_of_bits(&mut self, bits: u32) -> Option<u128> {
+        if self.bits.0 != bits {
+            self.bits = (bits, pow::target_of_bits(bits).map(pow::work_of_target));
+        }
+        self.bits.1
+    }
+
+    fn slice_closed(&mut self, seq: u64, body: &Body) -> Result<(), Fault> {
+        let index = length(self.slices.len()).saturating_add(1);
+        let rows: Vec<_> = core::mem::take(&mut self.open)
+            .into_iter()
+            .map(|(account, (shares, work))| (account, shares, work))
+            .collect();
+        let shares = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.1));
+        let work = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.2));
+        let leaves = rows.iter().map(|(account, shares, work)| {
+            let name = nth(&self.accounts, *account).map_or("", |account| account.name.as_str());
+            (*account, name, *work, *shares)
+        });
+        let previous = self.slices.last().map_or([0; 32], |slice| slice.root);
+        let root = slice_root(index, &previous, shares, work, leaves);
+        self.slices.push(Slice { closed_by: seq, shares, work, root, rows });
+        expect("index", body.number("index")?, index)?;
+        expect("shares", body.number("shares")?, shares)?;
+        expect("work", body.decimal("work")?, work)?;
+        expect("root", hex::encode(body.bytes("root")?), hex::encode(root))?;
+        if shares == 0 {
+            return Err("it is empty".to_owned().into());
+        }
+        Ok(())
+    }
+
+    fn extranonces_leased(&mut self, body: &Body) -> Result<(), Fault> {
+        let (first, count) = (body.number::<u32>("first")?, body.number::<u32>("count")?);
+        expect("first", u64::from(first), self.next_extranonce)?;
+        self.next_extranonce = self.next_extranonce.saturating_add(count.into());
+        if count == 0 || self.next_extranonce > u64::from(u32::MAX) {
+            return Err(format!("{count} is no number of extranonces left").into());
+        }
+        Ok(())
+    }
+
+    fn key_pinned(&mut self, body: &Body) -> Result<(), Fault> {
+        let worker = body.number::<u32>("worker")?;
+        let key = body.bytes("key")?;
+        if nth(&self.workers, worker).is_none() {
+            return Err(format!("worker {worker} is not open").into());
+        }
+        if self.pins.insert(worker, key).is_some() {
+            return Err(format!("worker {worker} has a key already").into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(mut self) -> VerifyReport {
+        if self.unlisted > 0 {
+            let more = self.unlisted;
+            self.problems.push(format!("and {more} more problems"));
+        }
+        let sats = |of: fn(&Account) -> u64| {
+            let sum = self.accounts.iter().fold(0_u64, |sum, one| sum.saturating_add(of(one)));
+            Sats::from_sat(sum).unwrap_or(Sats::MAX)
+        };
+        let sum = |of: fn(&Worker) -> u128| {
+            self.workers.iter().fold(0_u128, |sum, one| sum.saturating_add(of(one)))
+        };
+        VerifyReport {
+            ok: self.problems.is_empty(),
+            shares: self.shares,
+            work: Work::new(self.work),
+            slices: length(self.slices.len()),
+            accounts: length(self.accounts.len()),
+            blocks: length(self.blocks.len()),
+            immature: sats(|account| account.immature),
+            balance: sats(|account| account.balance),
+            paid: Sats::ZERO,
+            energy: MicroJoules::new(sum(|worker| worker.energy)),
+            covered_work: Work::new(sum(|worker| worker.covered)),
+            problems: self.problems,
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(problem: String) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<LedgerError> for Fault {
+    fn from(error: LedgerError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A share's worker and work.
+pub(super) fn owner_and_work(record: &[u8; RECORD]) -> (u32, u128) {
+    (u32::from_be_bytes(field(record, 0)), u128::from_be_bytes(field(record, 4)))
+}
+
+fn field<const N: usize>(record: &[u8; RECORD], at: usize) -> [u8; N] {
+    *record[at..].first_chunk().expect("the field lies within the record")
+}
+
+/// The thing with this number, which counts from 1.
+pub(super) fn nth<T>(things: &[T], number: u32) -> Option<&T> {
+    things.get(usize::try_from(number.checked_sub(1)?).ok()?)
+}
+
+pub(super) fn nth_mut<T>(things: &mut [T], number: u32) -> Option<&mut T> {
+    things.get_mut(usize::try_from(number.checked_sub(1)?).ok()?)
+}
+
+/// The number that the next of `count` things gets.
+fn ordinal(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+pub(super) fn length(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// That a field says what it must say.
+pub(super) fn expect<T: PartialEq + core::fmt::Display>(
+    what: &str,
+    said: T,
+    must: T,
+) -> Result<(), String> {
+    if said == must { Ok(()) } else { Err(format!("its {what} is {said}, should be {must}")) }
+}

@@ -1,0 +1,189 @@
+//! A serialized block as the chain defines it: as much as it takes to be sure of its reward.
+//! Its header must commit to its transactions, and its coinbase says what it pays.
+
+use super::pow::double_sha256;
+
+/// What a block says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Inspected {
+    pub(super) header: [u8; 80],
+    pub(super) hash: [u8; 32],
+    /// Sum of the outputs of its coinbase, in satoshis.
+    pub(super) coinbase_value: u64,
+}
+
+/// A transaction as far as it matters here.
+struct Transaction {
+    id: [u8; 32],
+    is_coinbase: bool,
+    value: u64,
+}
+
+/// The bytes not read yet.
+struct Cursor<'a>(&'a [u8]);
+
+/// Reads a whole block.
+pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
+    let mut cursor = Cursor(block);
+    let header: [u8; 80] = cursor.array()?;
+    let count = cursor.length()?;
+    let mut ids = Vec::new();
+    let mut coinbase_value = None;
+    for position in 0..count {
+        let transaction = cursor.transaction()?;
+        if transaction.is_coinbase != (position == 0) {
+            return Err(format!("its transaction {position} is in the wrong place"));
+        }
+        coinbase_value.get_or_insert(transaction.value);
+        ids.push(transaction.id);
+    }
+    if !cursor.0.is_empty() {
+        return Err(format!("{} bytes follow its transactions", cursor.0.len()));
+    }
+    if header[36..68] != merkle_root(ids) {
+        return Err("its header does not commit to its transactions".to_owned());
+    }
+    let coinbase_value = coinbase_value.ok_or("it has no coinbase")?;
+    Ok(Inspected { header, hash: double_sha256(&header), coinbase_value })
+}
+
+/// The chain's merkle root: an odd last node is paired with itself.
+fn merkle_root(mut level: Vec<[u8; 32]>) -> [u8; 32] {
+    while level.len() > 1 {
+        level = level
+            .chunks(2)
+            .map(|pair| {
+                let left = pair.first().expect("a chunk has one");
+                let right = pair.last().expect("a chunk has one");
+                double_sha256(&[*left, *right].concat())
+            })
+            .collect();
+    }
+    level.first().copied().unwrap_or_default()
+}
+
+impl<'a> Cursor<'a> {
+    fn transaction(&mut self) -> Result<Transaction, String> {
+        let version: [u8; 4] = self.array()?;
+        let segwit = self.0.starts_with(&[0, 1]);
+        if segwit {
+            self.take(2)?;
+        }
+        let body_from = self.0;
+        let inputs = self.length()?;
+        let mut coinbase_inputs = 0_usize;
+        for _ in 0..inputs {
+            let outpoint: [u8; 36] = self.array()?;
+            if outpoint[..32] == [0; 32] && outpoint[32..] == [0xff; 4] {
+                coinbase_inputs = coinbase_inputs.saturating_add(1);
+            }
+            self.skip_bytes()?;
+            self.take(4)?;
+        }
+        let value = self.outputs()?;
+        let body_length = body_from.len().saturating_sub(self.0.len());
+        let body = body_from.get(..body_length).unwrap_or_default();
+        if segwit {
+            self.skip_witnesses(inputs)?;
+        }
+        let lock_time: [u8; 4] = self.array()?;
+        let id = double_sha256(&[&version, body, &lock_time].concat());
+        Ok(Transaction { id, is_coinbase: inputs == 1 && coinbase_inputs == 1, value })
+    }
+
+    /// The sum of the outputs.
+    fn outputs(&mut self) -> Result<u64, String> {
+        let mut sum = 0_u64;
+        for _ in 0..self.length()? {
+            let value = u64::from_le_bytes(self.array()?);
+            sum = sum.checked_add(value).ok_or("its outputs are out of range")?;
+            self.skip_bytes()?;
+        }
+        Ok(sum)
+    }
+
+    fn skip_witnesses(&mut self, inputs: usize) -> Result<(), String> {
+        for _ in 0..inputs {
+            for _ in 0..self.length()? {
+                self.skip_bytes()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn skip_bytes(&mut self) -> Result<(), String> {
+        let length = self.length()?;
+        self.take(length).map(|_| ())
+    }
+
+    /// A compact size, as a number of things that must still follow: never more than bytes left.
+    fn length(&mut self) -> Result<usize, String> {
+        let [first] = self.array()?;
+        let length = match first {
+            0xfd => u64::from(u16::from_le_bytes(self.array()?)),
+            0xfe => u64::from(u32::from_le_bytes(self.array()?)),
+            0xff => u64::from_le_bytes(self.array()?),
+            small => u64::from(small),
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > self.0.len() { Err("it is cut short".to_owned()) } else { Ok(length) }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let (array, rest) = self.0.split_first_chunk().ok_or("it is cut short")?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or("it is cut short")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The first block of the chain.
+    const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c0101000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000";
+
+    #[test]
+    fn the_first_block_of_the_chain_pays_fifty() {
+        let block = hex::decode(GENESIS).unwrap();
+        let seen = inspect(&block).unwrap();
+        assert_eq!(seen.coinbase_value, 5_000_000_000);
+        let mut display = seen.hash;
+        display.reverse();
+        assert_eq!(
+            hex::encode(display),
+            "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"
+        );
+    }
+
+    #[test]
+    fn another_value_is_not_committed_to() {
+        let mut block = hex::decode(GENESIS).unwrap();
+        let at = block.len().wrapping_sub(75);
+        block[at] ^= 1;
+        assert!(inspect(&block).unwrap_err().contains("commit"), "{:?}", inspect(&block));
+    }
+
+    proptest! {
+        #[test]
+        fn torn_and_garbled_blocks_never_panic(
+            cut in 0_usize..286, at in 0_usize..285, value: u8,
+        ) {
+            let mut block = hex::decode(GENESIS).unwrap();
+            block[at] = value;
+            let original = hex::decode(GENESIS).unwrap();
+            let whole = block == original && cut >= original.len();
+            block.truncate(cut);
+            let header_only = at < 80 && !(36..68).contains(&at) && cut >= original.len();
+            prop_assert_eq!(inspect(&block).is_ok(), whole || header_only);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The ledger as its users see it: real headers, real blocks, real files.
+
+#[cfg(test)]
+mod blocks;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod energy;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod shares;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod verifying;

@@ -1,0 +1,203 @@
+//! `bench`: the path that mines, measured: a job's header in, hits out, every hit hashed again.
+//!
+//! The workers, their claims and slices are those of mining; only the pool is missing. The target
+//! is easy enough for a hit in about a million hashes, so that the hits found say whether the
+//! hashes were done: a count that is off by five standard errors is a failure, not a result.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use energy::meter::Kind;
+use kernels::Backend;
+use serde_json::json;
+use stratum::v1::client::ClientJob;
+use units::{Difficulty, Hashes, MicroJoules, Moment, Target, Work as ProvenWork};
+
+use super::{fastest, runtime};
+use crate::cli::BenchArgs;
+use crate::clock::Clock;
+use crate::device::Device;
+use crate::error::Failure;
+use crate::instruments::meter::Meter;
+use crate::instruments::sensors::Processor;
+use crate::progress;
+use crate::settings;
+use crate::space::Layout;
+use crate::work::Book;
+use crate::workers::{self, Ends, Orders};
+
+/// A hit in about this many hashes.
+const HASHES_PER_HIT: f64 = 1_048_576.0;
+/// The lowest of the version bits that BIP 320 leaves to miners.
+const FIRST_VERSION_BIT: u32 = 13;
+/// How many standard errors the hits may be off.
+const ERRORS_MAX: f64 = 5.0;
+
+struct Measured {
+    backend: Backend,
+    elapsed: Duration,
+    hashes: Hashes,
+    hits: u64,
+    proven: ProvenWork,
+    joules: Option<MicroJoules>,
+}
+
+/// Measures, and gives the text to print.
+///
+/// # Errors
+/// When the device or backend is not here, or the answers were wrong.
+pub fn bench(args: &BenchArgs) -> Result<String, Failure> {
+    match args.device.split(':').next() {
+        Some("cpu") if args.device == "cpu" => {}
+        Some("gpu") => {
+            let device = &args.device;
+            return Err(Failure::usage(format!(
+                "--device {device}: the wgpu backend is not built into this version"
+            )));
+        }
+        _ => return Err(Failure::usage(format!("--device {}: cpu, gpu or gpu:N", args.device))),
+    }
+    let clock = Clock::start();
+    let backend = match &args.backend {
+        Some(name) => {
+            settings::backend(name).map_err(|e| Failure::usage(format!("--backend: {e}")))?
+        }
+        None => fastest(clock),
+    };
+    let measured = measure(args, backend, clock)?;
+    check(&measured)?;
+    Ok(if args.json { as_json(args, &measured) } else { as_text(args, &measured) })
+}
+
+fn measure(args: &BenchArgs, backend: Backend, clock: Clock) -> Result<Measured, Failure> {
+    let runtime = runtime(1)?;
+    let device = Arc::new(Device::new("cpu", backend, usize::from(args.threads)));
+    let mut book = Book::new(Layout::of_cpu(backend));
+    let job = Arc::new(job(args.versions, clock.now()));
+    let target = job.target;
+    let work = Arc::new(book.work(job, 0));
+    let Ends { orders, mut found } = workers::start(&device, clock, runtime.handle())
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let mut meter = counters(clock.now());
+    let begin = clock.elapsed();
+    orders.send_replace(Orders::Mine(work));
+    let hits = runtime.block_on(async {
+        let end = tokio::time::sleep(Duration::from_secs_f64(args.seconds));
+        tokio::pin!(end);
+        let mut hits = 0_u64;
+        let mut running = true;
+        loop {
+            tokio::select! {
+                hit = found.recv() => match hit {
+                    Some(_) => hits += 1,
+                    None => break hits,
+                },
+                () = &mut end, if running => {
+                    running = false;
+                    orders.send_replace(Orders::Stop);
+                }
+            }
+        }
+    });
+    let elapsed = clock.elapsed().saturating_sub(begin);
+    let joules = meter.as_mut().map(|meter| {
+        meter.sample(clock.now(), Duration::ZERO);
+        meter.total()
+    });
+    if device.hardware_errors() > 0 {
+        let errors = device.hardware_errors();
+        return Err(Failure::failed(format!("{backend}: {errors} hits did not hash again")));
+    }
+    let proven = ProvenWork::new(target.work().get().saturating_mul(hits.into()));
+    Ok(Measured { backend, elapsed, hashes: device.hashes(), hits, proven, joules })
+}
+
+/// Real joules or none: a model would only give back its own figure.
+fn counters(now: Moment) -> Option<Meter> {
+    let settings = settings::Energy {
+        sysfs: PathBuf::from("/sys"),
+        watts: None,
+        uncertainty: settings::LEAST_UNCERTAINTY,
+        key: None,
+    };
+    let (meter, _) = Meter::open(&settings, &Processor::of_this_machine(), 1, now);
+    (meter.spec().kind == Kind::Rapl).then_some(meter)
+}
+
+/// The hits must be as many as the hashes promise, within the noise of a Poisson count.
+fn check(measured: &Measured) -> Result<(), Failure> {
+    let expected = measured.hashes.as_f64() / HASHES_PER_HIT;
+    let off = (measured.proven.as_f64() / HASHES_PER_HIT - expected).abs();
+    if off <= ERRORS_MAX * expected.max(1.0).sqrt() {
+        return Ok(());
+    }
+    let (backend, hits) = (measured.backend, measured.hits);
+    Err(Failure::failed(format!(
+        "{backend}: {hits} hits where about {expected:.0} were to be found"
+    )))
+}
+
+/// Work like a pool's, with fixed contents: the same hashes on every machine.
+fn job(versions: u32, now: Moment) -> ClientJob {
+    let difficulty = Difficulty::new(HASHES_PER_HIT / 4_295_032_833.0);
+    let target = Target::from_difficulty(difficulty.expect("a positive constant"));
+    ClientJob {
+        id: "bench".to_owned(),
+        prev_hash: [0x5a; 32],
+        coinbase1: vec![0x01; 60],
+        coinbase2: vec![0x02; 120],
+        branch: vec![[0x03; 32]; 12],
+        version: 0x2000_0000,
+        nbits: 0x1d00_ffff,
+        ntime: 1_700_000_000,
+        clean: true,
+        target,
+        network_target: Target::difficulty_one(),
+        version_mask: (versions - 1) << FIRST_VERSION_BIT,
+        xn1: vec![0; 4],
+        xn2_size: 8,
+        received: now,
+        generation: 1,
+        continues: false,
+    }
+}
+
+fn as_json(args: &BenchArgs, measured: &Measured) -> String {
+    let hashes = u64::try_from(measured.hashes.get()).unwrap_or(u64::MAX);
+    let object = json!({
+        "schema": 1,
+        "algorithm": "sha256d",
+        "device": "cpu",
+        "backend": measured.backend.name(),
+        "versions": args.versions,
+        "threads": args.threads,
+        "seconds": measured.elapsed.as_secs_f64(),
+        "hashes": hashes,
+        "hashes_per_second": per_second(measured),
+        "hits": measured.hits,
+        "joules": measured.joules.map(MicroJoules::joules_f64),
+        "energy_source": if measured.joules.is_some() { "rapl" } else { "none" },
+    });
+    format!("{object}\n")
+}
+
+fn as_text(args: &BenchArgs, measured: &Measured) -> String {
+    let joules = match measured.joules {
+        Some(joules) => format!("{} J (rapl)", joules.joules()),
+        None => "no energy counter here".to_owned(),
+    };
+    format!(
+        "cpu  {}  {} threads  {} versions  {} in {:.2} s ({} hits, all verified)  {joules}\n",
+        measured.backend,
+        args.threads,
+        args.versions,
+        progress::rate(per_second(measured)),
+        measured.elapsed.as_secs_f64(),
+        measured.hits,
+    )
+}
+
+fn per_second(measured: &Measured) -> f64 {
+    measured.hashes.as_f64() / measured.elapsed.as_secs_f64()
+}

@@ -1,0 +1,85 @@
+//! What a device has done: counters that only rise, written by its workers, read by anyone.
+//!
+//! Relaxed atomics are enough: a reader wants each counter's value at about an instant, and
+//! nothing is decided by two of them together. 64 bits count 584 years of 1 GH/s, or of one
+//! thread's nanoseconds.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kernels::Backend;
+use units::Hashes;
+
+/// A device's counters.
+#[derive(Debug)]
+pub struct Device {
+    name: String,
+    backend: Backend,
+    threads: usize,
+    hashes: AtomicU64,
+    busy_nanos: AtomicU64,
+    hardware_errors: AtomicU64,
+}
+
+impl Device {
+    /// A device at rest, with `threads` workers of one kernel.
+    pub fn new(name: impl Into<String>, backend: Backend, threads: usize) -> Self {
+        Self {
+            name: name.into(),
+            backend,
+            threads,
+            hashes: AtomicU64::new(0),
+            busy_nanos: AtomicU64::new(0),
+            hardware_errors: AtomicU64::new(0),
+        }
+    }
+
+    /// Its name in metrics and in the API.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kernel that it runs.
+    #[must_use]
+    pub const fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Number of workers.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Hashes done.
+    #[must_use]
+    pub fn hashes(&self) -> Hashes {
+        Hashes::new(self.hashes.load(Ordering::Relaxed).into())
+    }
+
+    /// Time spent in the kernel, summed over the workers.
+    #[must_use]
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Hits that did not hash again.
+    #[must_use]
+    pub fn hardware_errors(&self) -> u64 {
+        self.hardware_errors.load(Ordering::Relaxed)
+    }
+
+    /// A slice is done.
+    pub fn add_slice(&self, hashes: Hashes, took: Duration) {
+        let hashes = u64::try_from(hashes.get()).unwrap_or(u64::MAX);
+        self.hashes.fetch_add(hashes, Ordering::Relaxed);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// More hits did not hash again; says how many have not so far.
+    pub fn add_hardware_errors(&self, errors: u64) -> u64 {
+        self.hardware_errors.fetch_add(errors, Ordering::Relaxed) + errors
+    }
+}

@@ -1,0 +1,35 @@
+//! The miner: takes work from a pool, searches it on this machine's threads, submits what it
+//! finds, and reports the energy that it took.
+//!
+//! Read in the order of a nonce's life: [`upstream`] (a connection to a pool), [`work`] and
+//! [`space`] (a job, and its search space dealt out without overlap or gap), [`workers`] (the
+//! hashing threads), [`verify`] (every hit is hashed again), back to [`upstream`] (the share and
+//! its verdict). Beside it, once a second: [`instruments`] (counters and meters read together)
+//! makes [`telemetry`], which [`metrics`], [`http`] and [`progress`] show. [`run`] puts the tasks
+//! together and takes them apart; [`commands`] are the other things the binary can do.
+//!
+//! Deliberately not here: the protocol (`stratum`), the hashing itself (`kernels`), what a meter
+//! means (`energy`). Only [`clock`] reads the time. Units: hashes, hashes a second, microjoules;
+//! difficulty is for the wire and for people.
+
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod device;
+pub mod error;
+pub mod http;
+pub mod instruments;
+pub mod metrics;
+pub mod pace;
+pub mod progress;
+pub mod rates;
+pub mod run;
+pub mod settings;
+pub mod space;
+pub mod telemetry;
+#[cfg(test)]
+mod testing;
+pub mod upstream;
+pub mod verify;
+pub mod work;
+pub mod workers;

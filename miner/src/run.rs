@@ -1,0 +1,255 @@
+//! Mining from the first line to the last: puts the tasks together and takes them apart.
+//!
+//! Read [`mine`]. Three tasks in one set: the upstream, the instruments, the HTTP server. Being
+//! told to stop cancels the upstream, which stops the workers, sends what they found and the last
+//! energy report, and ends; its end ends the others. Any task that ends by itself ends all.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kernels::Backend;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::RunArgs;
+use crate::clock::Clock;
+use crate::commands::{environment, fastest, print, runtime};
+use crate::device::Device;
+use crate::error::Failure;
+use crate::http::{self, Api};
+use crate::instruments::meter::Meter;
+use crate::instruments::sensors::Processor;
+use crate::instruments::{Desk, Instruments, Metering, key};
+use crate::metrics::{Registry, ShareMetrics};
+use crate::progress;
+use crate::settings::{self, Config, Cpu};
+use crate::space::Layout;
+use crate::telemetry::Snapshot;
+use crate::upstream::{self, Upstream, WorkersGone};
+use crate::workers;
+
+/// Threads for everything but hashing: it is little work, and it must not wait for one task.
+const RUNTIME_THREADS: usize = 2;
+
+/// Mines until a signal says to stop.
+///
+/// # Errors
+/// When the configuration is wrong, or something that mining needs can't be had.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let (config, _) = settings::load(args, environment())?;
+    log::start(args.quiet, clock);
+    let backend = match config.cpu {
+        Cpu::Named(backend) => backend,
+        Cpu::Auto => fastest(clock),
+        Cpu::Off => return Err(Failure::usage("nothing to mine with: the CPU is off")),
+    };
+    if config.wants_gpu {
+        tracing::info!("gpu: none found, as this version has no GPU backend; mining on the CPU");
+    }
+    let runtime = runtime(RUNTIME_THREADS)?;
+    let last = runtime.block_on(async {
+        let stop = stop_signal()?;
+        Box::pin(mine(config, backend, clock, stop, |address| {
+            print(&format!("api      http://{address}/\n"))
+        }))
+        .await
+    })?;
+    tracing::info!("{}", progress::summary(&last));
+    Ok(())
+}
+
+/// How each task ended.
+enum End {
+    Upstream(Result<(), WorkersGone>),
+    Instruments(Arc<Snapshot>),
+    Http,
+}
+
+/// Mines until `stop` is done. `announce` is told the address that the HTTP API is bound to.
+///
+/// # Errors
+/// When something that mining needs can't be had, or the hashing threads end by themselves.
+pub async fn mine(
+    config: Config,
+    backend: Backend,
+    clock: Clock,
+    stop: impl Future<Output = ()>,
+    announce: impl FnOnce(SocketAddr) -> Result<(), Failure>,
+) -> Result<Arc<Snapshot>, Failure> {
+    let device = Arc::new(Device::new("cpu", backend, config.threads));
+    let metering = metering(&config, clock)?;
+    let listener = match config.api {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    if let Some(listener) = &listener {
+        announce(listener.local_addr().map_err(|e| Failure::failed(format!("api: {e}")))?)?;
+    }
+    let ends = workers::start(&device, clock, &Handle::current())
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    tracing::info!("cpu: {} threads of {backend}", config.threads);
+
+    let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
+    let registry = Registry::new();
+    let (desk, requests) = Desk::open();
+    let (upstream, status) = Upstream::new(
+        upstream::Settings {
+            pools: config.pools,
+            version_mask: config.version_mask,
+            suggest_difficulty: config.difficulty,
+            probe_every: config.probe_every,
+        },
+        clock,
+        ends,
+        Layout::of_cpu(backend),
+        metering.is_some().then_some(desk),
+        ShareMetrics::new(&registry),
+        cancel.clone(),
+    );
+    let (instruments, snapshots) =
+        Instruments::new(clock, vec![device], metering, status, requests);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { End::Upstream(upstream.run().await) });
+    let (until, serving) = (end.clone(), end.clone());
+    tasks.spawn(async move { End::Instruments(instruments.run(until).await) });
+    if let Some(listener) = listener {
+        let api = Arc::new(Api::new(registry, snapshots));
+        tasks.spawn(async move {
+            http::serve(listener, api, serving).await;
+            End::Http
+        });
+    }
+    supervise(tasks, stop, &cancel, &end).await
+}
+
+/// Waits for all tasks; the first end, or `stop`, ends the others in order.
+async fn supervise(
+    mut tasks: JoinSet<End>,
+    stop: impl Future<Output = ()>,
+    cancel: &CancellationToken,
+    end: &CancellationToken,
+) -> Result<Arc<Snapshot>, Failure> {
+    tokio::pin!(stop);
+    let mut failure = None;
+    let mut last = None;
+    loop {
+        let joined: Option<Result<End, JoinError>> = tokio::select! {
+            joined = tasks.join_next() => joined,
+            () = &mut stop, if !cancel.is_cancelled() => {
+                tracing::info!("stopping: waiting for the last verdicts");
+                cancel.cancel();
+                continue;
+            }
+        };
+        match joined {
+            None => break,
+            Some(Ok(End::Upstream(ended))) => {
+                let gone = ended.err().map(|gone| Failure::failed(gone.to_string()));
+                failure = failure.or(gone);
+                end.cancel();
+            }
+            Some(Ok(End::Instruments(snapshot))) => last = Some(snapshot),
+            Some(Ok(End::Http)) => {}
+            Some(Err(panic)) => {
+                failure =
+                    failure.or_else(|| Some(Failure::failed(format!("a task died: {panic}"))));
+                end.cancel();
+            }
+        }
+        cancel.cancel();
+    }
+    match (failure, last) {
+        (None, Some(last)) => Ok(last),
+        (Some(failure), _) => Err(failure),
+        (None, None) => Err(Failure::failed("the instruments ended early")),
+    }
+}
+
+fn metering(config: &Config, clock: Clock) -> Result<Option<Metering>, Failure> {
+    let Some(settings) = &config.energy else {
+        tracing::info!("energy: reporting is off");
+        return Ok(None);
+    };
+    let place = match &settings.key {
+        Some(path) => Ok(path.clone()),
+        None => key::usual_place(|name| std::env::var(name).ok()),
+    };
+    let key = place
+        .and_then(|path| key::load_or_create(&path))
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let processor = Processor::of_this_machine();
+    let (meter, why_not) = Meter::open(settings, &processor, config.threads, clock.now());
+    if let Some(why) = why_not {
+        tracing::info!("energy: {why}");
+    }
+    let spec = meter.spec();
+    let percent = f64::from(spec.uncertainty_ppm) / 1e4;
+    tracing::info!("energy: {} ({}), +-{percent:.0} %", spec.kind.as_str(), spec.source);
+    Ok(Some(Metering { meter, key }))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::failed(format!("api {address}: {error}; give --api ADDR, or --api off"))
+    })
+}
+
+/// Done when the process gets SIGINT or SIGTERM; from now on neither ends it at once.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let of_io = |error: std::io::Error| Failure::failed(format!("signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(of_io)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(of_io)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// What is written to stderr, and how.
+mod log {
+    use std::io::IsTerminal as _;
+
+    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::fmt::format::Writer;
+    use tracing_subscriber::fmt::time::FormatTime;
+
+    use crate::clock::Clock;
+
+    /// Time of day, UTC.
+    struct TimeOfDay(Clock);
+
+    impl FormatTime for TimeOfDay {
+        fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+            let seconds = self.0.now().unix.seconds();
+            let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+            write!(writer, "{hours:02}:{minutes:02}:{:02}", seconds % 60)
+        }
+    }
+
+    /// Starts logging: warnings only where `quiet`, or as `WATTPROOF_MINER_LOG` says.
+    pub(super) fn start(quiet: bool, clock: Clock) {
+        let level = if quiet { "warn" } else { "info" };
+        let filter = EnvFilter::try_from_env("WATTPROOF_MINER_LOG");
+        let started = tracing_subscriber::fmt()
+            .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(level)))
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .with_timer(TimeOfDay(clock))
+            .try_init();
+        if started.is_err() {
+            tracing::debug!("somebody else logs already");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

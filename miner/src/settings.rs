@@ -1,0 +1,299 @@
+//! What a miner is set up with: the file, the environment over it, flags over both.
+//!
+//! Read [`Config`], then [`load`]. Everything is parsed into types here, and every mistake is
+//! reported at once with the file and key, the variable or the flag that it stands in. Loading
+//! mechanics are the `config` crate's; what the keys mean is said here and in the shipped
+//! miner.toml, which the tests load.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use config::{Effective, Reader, Secret, Section, Source, Value, parse};
+use kernels::Backend;
+use units::{Difficulty, MilliWatts};
+
+use crate::cli::RunArgs;
+use crate::error::Failure;
+use crate::upstream::Pool;
+use crate::upstream::url::PoolUrl;
+
+/// Variables of ours that are no keys.
+const NOT_KEYS: [&str; 1] = ["WATTPROOF_MINER_LOG"];
+/// A figure that nobody metered is off by at least this part of it.
+pub const LEAST_UNCERTAINTY: f64 = 0.3;
+/// More threads than any machine has.
+const THREADS_MAX: u64 = 4096;
+/// Often enough to be back at a pool soon, and seldom enough to be no burden to it.
+const PROBE_EVERY: Duration = Duration::from_secs(60);
+/// The version bits that BIP 320 leaves to miners.
+const BIP320_MASK: u32 = 0x1fff_e000;
+
+/// The whole of it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to mine, in order of preference.
+    pub pools: Vec<Pool>,
+    /// With which backend, if on the CPU at all.
+    pub cpu: Cpu,
+    /// With how many threads.
+    pub threads: usize,
+    /// Which version bits to offer to roll; 0 for none.
+    pub version_mask: u32,
+    /// A difficulty to ask for.
+    pub difficulty: Option<Difficulty>,
+    /// How energy is measured and reported; `None` for not at all.
+    pub energy: Option<Energy>,
+    /// Where to serve metrics and the summary.
+    pub api: Option<SocketAddr>,
+    /// How often pools that are preferred to the present one are tried again; no key sets it.
+    pub probe_every: Duration,
+    /// Say that GPUs were looked for in vain: they were not switched off.
+    pub wants_gpu: bool,
+}
+
+/// Which CPU backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cpu {
+    /// The one that a short measurement finds the fastest.
+    Auto,
+    /// This one, which this machine has.
+    Named(Backend),
+    /// None.
+    Off,
+}
+
+/// How energy is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Energy {
+    /// The root of the tree that Linux shows its sensors in.
+    pub sysfs: PathBuf,
+    /// What the rig draws while it mines, where no counter can be read.
+    pub watts: Option<MilliWatts>,
+    /// How far `watts` may be off, as a part of it.
+    pub uncertainty: f64,
+    /// The file of the key that signs reports; at its usual place when `None`.
+    pub key: Option<PathBuf>,
+}
+
+/// Reads flags, `variables` (the environment) and the file that the flags name.
+///
+/// # Errors
+/// Every mistake, one to a line.
+pub fn load(
+    args: &RunArgs,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Config, Effective), Failure> {
+    refuse_what_is_not_there(args)?;
+    let source = match &args.config {
+        Some(path) => Source::read(path).map_err(|error| Failure::usage(error.to_string()))?,
+        None => Source::none(),
+    };
+    let usage = |errors: config::Errors| Failure::usage(errors.to_string());
+    let mut reader = Reader::new(source).map_err(usage)?;
+    for (flag, path, text) in [
+        ("-t", "cpu.threads", &args.threads),
+        ("--cpu", "cpu.backend", &args.cpu),
+        ("--api", "api.listen", &args.api),
+    ] {
+        if let Some(text) = text {
+            reader = reader.flag(flag, path, text.clone());
+        }
+    }
+    let mut reader = reader.environment("WATTPROOF_MINER", variables, &NOT_KEYS);
+    let config = read(&mut reader);
+    let (mut config, effective) = reader.finish(config).map_err(usage)?;
+    config.pools = pools(args, config.pools)?;
+    config.wants_gpu = args.gpu.as_deref() != Some("off");
+    if config.cpu == Cpu::Off {
+        return Err(Failure::usage(
+            "nothing to mine with: the CPU is off and this version has no GPU backend",
+        ));
+    }
+    Ok((config, effective))
+}
+
+/// Reads a file for `check`: as mining with it would, and no pool is an error there too.
+///
+/// # Errors
+/// Every mistake, one to a line.
+pub fn check(
+    path: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Effective, Failure> {
+    let args = RunArgs { config: Some(path.to_owned()), ..RunArgs::default() };
+    load(&args, variables).map(|(_, effective)| effective)
+}
+
+/// A backend by its name, which this machine must have.
+///
+/// # Errors
+/// When the name is wrong, kept for a later version, or of a backend that can't run here.
+pub fn backend(name: &str) -> Result<Backend, String> {
+    let backend = Backend::from_str(name).map_err(|error| error.to_string())?;
+    kernels::build(backend).map(|_| backend).map_err(|error| error.to_string())
+}
+
+fn refuse_what_is_not_there(args: &RunArgs) -> Result<(), Failure> {
+    match args.algorithm.as_deref() {
+        None | Some("sha256d") => {}
+        Some(other) => {
+            return Err(Failure::usage(format!("-a {other}: the only algorithm is sha256d")));
+        }
+    }
+    match args.gpu.as_deref() {
+        None | Some("auto" | "off") => {}
+        Some(list) => {
+            return Err(Failure::usage(format!(
+                "--gpu {list}: the wgpu backend is not built into this version; it mines on the \
+                 CPU (--gpu auto or off)"
+            )));
+        }
+    }
+    if args.tui {
+        return Err(Failure::usage("--tui: the full-screen display is not in this version"));
+    }
+    Ok(())
+}
+
+fn read(reader: &mut Reader) -> Option<Config> {
+    let pools = reader.root().each("pool", pool);
+    let mut section = reader.section("cpu");
+    let cpu = section.or("backend", "\"auto\"", parse::text_as(cpu, "auto, off or a backend"));
+    let threads = section.optional("threads", parse::u64_in(1..=THREADS_MAX));
+    let mut section = reader.section("mining");
+    let rolling = section.or("version_rolling", "true", parse::boolean());
+    let difficulty = section.optional("difficulty", difficulty);
+    let energy = energy(&mut reader.section("energy"));
+    let api = reader.section("api").or("listen", "\"127.0.0.1:4068\"", api);
+    let threads = threads?.map_or_else(default_threads, |n| usize::try_from(n).unwrap_or(1));
+    Some(Config {
+        pools: pools?,
+        cpu: cpu?,
+        threads,
+        version_mask: if rolling? { BIP320_MASK } else { 0 },
+        difficulty: difficulty?,
+        energy: energy?,
+        api: api?,
+        probe_every: PROBE_EVERY,
+        wants_gpu: true,
+    })
+}
+
+fn pool(section: &mut Section<'_>) -> Option<Pool> {
+    let url = section.required("url", parse::text_as(PoolUrl::from_str, "a pool's address"));
+    let user = section.required("user", parse::string());
+    let password = section.secret("password");
+    let password = password?.unwrap_or_else(|| Secret::new("x"));
+    Some(Pool { url: url?, user: user?, password })
+}
+
+fn energy(section: &mut Section<'_>) -> Option<Option<Energy>> {
+    let report = section.or("report", "true", parse::boolean());
+    let sysfs = section.or("sysfs", "\"/sys\"", parse::path());
+    let watts = section.optional("watts", parse::f64_in(0.001..=1e9));
+    let uncertainty = section.or("uncertainty", "0.3", parse::f64_in(LEAST_UNCERTAINTY..=10.0));
+    let key = section.optional("key", parse::path());
+    let energy = Energy {
+        sysfs: sysfs?,
+        watts: watts?.map(milliwatts),
+        uncertainty: uncertainty?,
+        key: key?,
+    };
+    Some(report?.then_some(energy))
+}
+
+fn cpu(name: &str) -> Result<Cpu, String> {
+    match name {
+        "auto" => Ok(Cpu::Auto),
+        "off" => Ok(Cpu::Off),
+        _ => backend(name).map(Cpu::Named),
+    }
+}
+
+fn difficulty(value: &Value) -> Result<Difficulty, String> {
+    let number = parse::f64_in(f64::MIN_POSITIVE..=f64::MAX)(value);
+    number.and_then(|number| Difficulty::new(number).map_err(|error| error.to_string()))
+}
+
+fn api(value: &Value) -> Result<Option<SocketAddr>, String> {
+    if value.as_str() == Some("off") {
+        return Ok(None);
+    }
+    parse::socket_address()(value).map(Some).map_err(|hint| format!("off, or {hint}"))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the bounds, 0.001 to 1e9 W, are positive and far inside u64 as milliwatts"
+)]
+fn milliwatts(watts: f64) -> MilliWatts {
+    MilliWatts::new((watts * 1e3).round() as u64)
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The pools of the command line, else those of the file; `-u` and `-p` go before the file's.
+fn pools(args: &RunArgs, of_file: Vec<Pool>) -> Result<Vec<Pool>, Failure> {
+    let (users, passwords) = credentials(args)?;
+    if args.urls.is_empty() {
+        if of_file.is_empty() {
+            return Err(Failure::usage(
+                "no pool: give -o stratum+tcp://HOST:PORT -u USER, or a [[pool]] in -c FILE",
+            ));
+        }
+        let count = of_file.len();
+        let users = one_for_each("-u", &users, count)?;
+        let passwords = one_for_each("-p", &passwords, count)?;
+        let merge = |(index, pool): (usize, Pool)| Pool {
+            user: users.get(index).cloned().unwrap_or(pool.user),
+            password: passwords.get(index).cloned().unwrap_or(pool.password),
+            url: pool.url,
+        };
+        return Ok(of_file.into_iter().enumerate().map(merge).collect());
+    }
+    let count = args.urls.len();
+    let users = one_for_each("-u", &users, count)?;
+    let passwords = one_for_each("-p", &passwords, count)?;
+    args.urls
+        .iter()
+        .enumerate()
+        .map(|(index, url)| {
+            let url = PoolUrl::from_str(url).map_err(|e| Failure::usage(format!("-o {e}")))?;
+            let user = users.get(index).cloned().ok_or_else(|| {
+                Failure::usage(format!("-o {url}: the user name is missing; give -u USER"))
+            })?;
+            let password = passwords.get(index).cloned().unwrap_or_else(|| Secret::new("x"));
+            Ok(Pool { url, user, password })
+        })
+        .collect()
+}
+
+fn credentials(args: &RunArgs) -> Result<(Vec<String>, Vec<Secret>), Failure> {
+    let Some(both) = &args.userpass else {
+        return Ok((args.users.clone(), args.passwords.clone()));
+    };
+    let (user, password) =
+        both.expose().split_once(':').ok_or_else(|| Failure::usage("-O: write USER:PASS"))?;
+    Ok((vec![user.to_owned()], vec![Secret::new(password)]))
+}
+
+/// One value for all of `count` pools, or one for each.
+fn one_for_each<T: Clone>(flag: &str, values: &[T], count: usize) -> Result<Vec<T>, Failure> {
+    match values {
+        [] => Ok(Vec::new()),
+        [one] => Ok(vec![one.clone(); count]),
+        many if many.len() == count => Ok(many.to_vec()),
+        many => Err(Failure::usage(format!(
+            "{flag}: given {} times for {count} pools; give it once, or once for each",
+            many.len()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Flags, variables and the shipped file, and what is said of mistakes in each.
+
+use std::fs;
+
+use super::*;
+
+const POOL: &str = "stratum+tcp://127.0.0.1:3333";
+
+fn args(line: &str) -> RunArgs {
+    let words = std::iter::once("m").chain(line.split_whitespace()).map(Into::into);
+    match crate::cli::parse(words).unwrap() {
+        crate::cli::Parsed::Cli(cli) => cli.run,
+        crate::cli::Parsed::Text(text) => panic!("{text}"),
+    }
+}
+
+fn loaded(line: &str) -> Result<Config, Failure> {
+    load(&args(line), []).map(|(config, _)| config)
+}
+
+fn refusal(line: &str) -> String {
+    let failure = loaded(line).unwrap_err();
+    assert!(matches!(failure, Failure::Usage(_)), "{failure:?}");
+    failure.to_string()
+}
+
+#[test]
+fn a_pool_and_a_user_are_enough() {
+    let config = loaded(&format!("-o {POOL} -u someone.rig1")).unwrap();
+    assert_eq!(config.pools.len(), 1);
+    assert_eq!(config.pools[0].user, "someone.rig1");
+    assert_eq!(config.pools[0].password.expose(), "x");
+    assert_eq!(config.cpu, Cpu::Auto);
+    assert_eq!(config.threads, default_threads());
+    assert_eq!(config.version_mask, 0x1fff_e000);
+    assert_eq!(config.api, Some("127.0.0.1:4068".parse().unwrap()));
+    assert!(config.energy.is_some() && config.wants_gpu);
+}
+
+#[test]
+fn several_pools_keep_their_order_and_their_users() {
+    let config = loaded("-o stratum+tcp://a:1 -u one -o stratum+tcp://b:2 -u two -p x").unwrap();
+    let pools: Vec<_> = config.pools.iter().map(|p| (p.url.host(), p.user.as_str())).collect();
+    assert_eq!(pools, [("a", "one"), ("b", "two")]);
+    let shared = loaded("-o stratum+tcp://a:1 -o stratum+tcp://b:2 -O me:d=1").unwrap();
+    assert!(shared.pools.iter().all(|p| p.user == "me" && p.password.expose() == "d=1"));
+}
+
+#[test]
+fn flags_go_before_variables_and_variables_before_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("miner.toml");
+    let text = "[[pool]]\nurl = \"stratum+tcp://f:1\"\nuser = \"file\"\n\
+                [cpu]\nthreads = 3\n[api]\nlisten = \"off\"\n";
+    fs::write(&file, text).unwrap();
+    let base = format!("-c {}", file.display());
+    let variables = [("WATTPROOF_MINER_CPU_THREADS".to_owned(), "5".to_owned())];
+
+    let plain = loaded(&base).unwrap();
+    assert_eq!((plain.threads, plain.api), (3, None));
+    assert_eq!(plain.pools[0].user, "file");
+    let (with_variable, _) = load(&args(&base), variables.clone()).unwrap();
+    assert_eq!(with_variable.threads, 5);
+    let (with_flag, effective) = load(&args(&format!("{base} -t 7 -u flag")), variables).unwrap();
+    assert_eq!((with_flag.threads, with_flag.pools[0].user.as_str()), (7, "flag"));
+    assert!(effective.to_string().contains("cpu.threads = "), "{effective}");
+}
+
+#[test]
+fn mistakes_name_the_flag_or_the_key() {
+    let pool = format!("-o {POOL} -u u");
+    for (line, named) in [
+        ("", "no pool"),
+        ("-o stratum+ssl://a:1 -u u", "TLS is not in this version"),
+        ("-o a:1 -u u", "stratum+tcp://HOST:PORT"),
+        (&format!("-o {POOL}"), "-u USER"),
+        ("-o stratum+tcp://a:1 -o stratum+tcp://b:2 -o stratum+tcp://c:3 -u u -u v", "-u: given 2"),
+        (&format!("{pool} -a scrypt"), "-a scrypt"),
+        (&format!("{pool} --gpu 0,1"), "wgpu backend is not built into this version"),
+        (&format!("{pool} --cpu avx512"), "avx512"),
+        (&format!("{pool} --cpu wgpu"), "not built into this version"),
+        (&format!("{pool} --cpu shani"), "shani"),
+        (&format!("{pool} --cpu off"), "nothing to mine with"),
+        (&format!("{pool} --tui"), "--tui"),
+        (&format!("{pool} -t 0"), "-t"),
+        (&format!("{pool} --api nowhere"), "--api"),
+        ("-O nocolon", "USER:PASS"),
+        ("-c /nonexistent/miner.toml", "/nonexistent/miner.toml"),
+    ] {
+        let text = refusal(line);
+        assert!(text.contains(named), "{line}: {text}");
+        assert!(!text.contains('\n'), "{line}: {text}");
+    }
+}
+
+#[test]
+fn every_mistake_of_a_file_is_reported_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.toml");
+    let text = "[[pool]]\nurl = \"http://f:1\"\nuser = \"\"\n[cpu]\nbackend = \"fast\"\n\
+                [mining]\ndifficulty = 0\n[energy]\nuncertainty = 0.1\n[apy]\nlisten = 1\n";
+    fs::write(&file, text).unwrap();
+    let text = refusal(&format!("-c {}", file.display()));
+    for key in [
+        "pool.0.url",
+        "pool.0.user",
+        "cpu.backend",
+        "mining.difficulty",
+        "energy.uncertainty",
+        "apy",
+    ] {
+        assert!(text.lines().any(|line| line.contains(key)), "{key} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("miner.toml");
+    let full = config::uncomment(config::MINER_TOML);
+    for text in [config::MINER_TOML, &full] {
+        fs::write(&file, text).unwrap();
+        let shown = check(&file, []).unwrap().to_string();
+        assert!(shown.contains("pool.0.url"), "{shown}");
+    }
+    let defaults = check_text(&folder, config::MINER_TOML);
+    let switched_on = check_text(&folder, &full);
+    for key in defaults.keys() {
+        let (before, after) = (defaults.get(key), switched_on.get(key));
+        if let (Some((before, _)), Some((after, _))) = (before, after) {
+            assert_eq!(before, after, "{key}: the default shown is not the default in force");
+        }
+    }
+}
+
+fn check_text(folder: &tempfile::TempDir, text: &str) -> Effective {
+    let file = folder.path().join("miner.toml");
+    fs::write(&file, text).unwrap();
+    check(&file, []).unwrap()
+}
+
+#[test]
+fn a_password_is_not_read_from_the_environment_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("miner.toml");
+    let text = "[[pool]]\nurl = \"stratum+tcp://f:1\"\nuser = \"u\"\npassword = \"hunter2\"\n";
+    fs::write(&file, text).unwrap();
+    assert!(!check(&file, []).unwrap().to_string().contains("hunter2"));
+    let variable = ("WATTPROOF_MINER_POOL_0_PASSWORD".to_owned(), "hunter3".to_owned());
+    let refused = check(&file, [variable]).unwrap_err().to_string();
+    assert!(refused.contains("POOL_0_PASSWORD") && !refused.contains("hunter"), "{refused}");
+}

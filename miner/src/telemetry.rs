@@ -1,0 +1,195 @@
+//! One picture of the miner, taken at one instant, for everyone who shows it.
+//!
+//! [`Snapshot`] is made once a second by [`crate::instruments::Instruments`], which reads the hash
+//! counters and the meters together; metrics, API and progress line all show the same one.
+
+use std::time::Duration;
+
+use energy::meter::MeterSpec;
+use kernels::Backend;
+use units::{Hashes, JoulesPerTerahash, MicroJoules, Moment, UnixMillis, Work};
+
+use crate::rates::{Rate, WINDOWS};
+use crate::upstream::status::Status;
+
+/// Everything, at one instant.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When; `mono` is the time since the miner started.
+    pub at: Moment,
+    /// What each device has done.
+    pub devices: Vec<DeviceReading>,
+    /// Rates over [`WINDOWS`].
+    pub rates: [Option<Rate>; WINDOWS.len()],
+    /// The highest rate over the shortest window so far, in hashes a second.
+    pub highest: f64,
+    /// What each meter has counted.
+    pub meters: Vec<MeterReading>,
+    /// The pool's side.
+    pub upstream: Status,
+}
+
+/// A device's counters.
+#[derive(Debug, Clone)]
+pub struct DeviceReading {
+    /// Its name.
+    pub name: String,
+    /// The kernel it runs.
+    pub backend: Backend,
+    /// Number of workers.
+    pub threads: usize,
+    /// Hashes done.
+    pub hashes: Hashes,
+    /// Hits that did not hash again.
+    pub hardware_errors: u64,
+}
+
+/// A meter's counters.
+#[derive(Debug, Clone)]
+pub struct MeterReading {
+    /// What the meter is.
+    pub spec: MeterSpec,
+    /// Energy counted since the miner started.
+    pub total: MicroJoules,
+    /// Power over the time between the last two samples, in watts.
+    pub watts: Option<f64>,
+    /// Time that could not be measured, by reason.
+    pub gaps: Vec<(String, Duration)>,
+    /// The newest good sample.
+    pub sampled_at: Option<UnixMillis>,
+}
+
+impl Snapshot {
+    /// Hashes of all devices.
+    #[must_use]
+    pub fn hashes(&self) -> Hashes {
+        self.devices.iter().fold(Hashes::ZERO, |sum, device| sum.saturating_add(device.hashes))
+    }
+
+    /// Hits of all devices that did not hash again.
+    #[must_use]
+    pub fn hardware_errors(&self) -> u64 {
+        self.devices.iter().map(|device| device.hardware_errors).sum()
+    }
+
+    /// The meters that count: those of the widest scope, since a wider one includes the narrower.
+    pub fn counting_meters(&self) -> impl Iterator<Item = &MeterReading> {
+        let widest = self.meters.iter().map(|meter| meter.spec.scope).max();
+        self.meters.iter().filter(move |meter| Some(meter.spec.scope) == widest)
+    }
+
+    /// Energy of the meters that count; `None` without one.
+    #[must_use]
+    pub fn energy(&self) -> Option<MicroJoules> {
+        self.counting_meters().map(|meter| meter.total).reduce(MicroJoules::saturating_add)
+    }
+
+    /// Where the energy figure comes from, "rapl" or "model"; `None` without a meter.
+    #[must_use]
+    pub fn energy_source(&self) -> Option<&'static str> {
+        self.counting_meters().map(|meter| meter.spec.kind.as_str()).next()
+    }
+
+    /// How far the energy may be off, in parts per million: the worst of the meters that count.
+    #[must_use]
+    pub fn energy_uncertainty_ppm(&self) -> Option<u32> {
+        self.counting_meters().map(|meter| meter.spec.uncertainty_ppm).max()
+    }
+
+    /// Energy per terahash that the devices claim.
+    #[must_use]
+    pub fn joules_per_terahash_reported(&self) -> Option<JoulesPerTerahash> {
+        JoulesPerTerahash::of(self.energy()?, Work::new(self.hashes().get()))
+    }
+
+    /// Energy per terahash that accepted shares prove.
+    #[must_use]
+    pub fn joules_per_terahash_proven(&self) -> Option<JoulesPerTerahash> {
+        JoulesPerTerahash::of(self.energy()?, self.upstream.proven)
+    }
+}
+
+/// A snapshot with known figures, for the tests of those who show it.
+#[cfg(test)]
+pub(crate) fn sample() -> Snapshot {
+    use energy::meter::{Kind, MeterId, Scope, Tier};
+    use units::Difficulty;
+
+    use crate::upstream::status::{Phase, Verdict};
+
+    let mut upstream = Status::new();
+    upstream.phase = Phase::Mining;
+    upstream.pool = "stratum+tcp://127.0.0.1:3333".to_owned();
+    upstream.user = "someone.rig1".to_owned();
+    upstream.connected_at = Some(Duration::from_secs(5));
+    upstream.difficulty = Some(Difficulty::new(0.0025).unwrap());
+    upstream.proven = Work::new(900_000_000);
+    for _ in 0..12 {
+        upstream.shares.add(Verdict::Accepted);
+    }
+    upstream.shares.add(Verdict::Stale);
+    let rate = |claimed| Rate {
+        span: Duration::from_secs(10),
+        claimed,
+        proven: claimed,
+        shares: 4,
+        proven_error: Some(0.5),
+    };
+    Snapshot {
+        at: Moment { mono: Duration::from_secs(3_725), unix: UnixMillis::new(1_795_309_039_123) },
+        devices: vec![DeviceReading {
+            name: "cpu".to_owned(),
+            backend: Backend::Portable,
+            threads: 2,
+            hashes: Hashes::new(1_000_000_000),
+            hardware_errors: 0,
+        }],
+        rates: [Some(rate(12_340_000.0)), Some(rate(12_000_000.0)), None],
+        highest: 13_000_000.0,
+        meters: vec![MeterReading {
+            spec: MeterSpec {
+                id: MeterId::new("model:cpu").unwrap(),
+                kind: Kind::Model,
+                scope: Scope::Device,
+                tier: Tier::TABLE,
+                uncertainty_ppm: 300_000,
+                source: "a table".to_owned(),
+            },
+            total: MicroJoules::new(6_123_456_789),
+            watts: Some(65.0),
+            gaps: vec![("permission".to_owned(), Duration::from_millis(1_500))],
+            sampled_at: Some(UnixMillis::new(1_795_309_039_123)),
+        }],
+        upstream,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use energy::meter::Scope;
+
+    use super::*;
+
+    #[test]
+    fn a_wider_meter_counts_alone() {
+        let mut snapshot = sample();
+        assert_eq!(snapshot.energy().unwrap().joules(), "6123.456789");
+        let mut rig = snapshot.meters[0].clone();
+        rig.spec.scope = Scope::Rig;
+        rig.total = MicroJoules::new(10_000_000_000);
+        snapshot.meters.push(rig);
+        assert_eq!(snapshot.energy().unwrap().joules(), "10000.000000");
+        snapshot.meters.clear();
+        assert_eq!(snapshot.energy(), None);
+        assert_eq!(snapshot.energy_source(), None);
+    }
+
+    #[test]
+    fn joules_per_terahash_have_two_bases() {
+        let snapshot = sample();
+        let reported = snapshot.joules_per_terahash_reported().unwrap();
+        assert_eq!(reported.to_string(), "6123456.789000");
+        let proven = snapshot.joules_per_terahash_proven().unwrap();
+        assert_eq!(proven.to_string(), "6803840.876667");
+    }
+}

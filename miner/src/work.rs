@@ -1,0 +1,138 @@
+//! From a pool's job to work for the hashing threads.
+//!
+//! Read [`Work`] and [`Book::work`]. The book's one task is that no header is ever searched
+//! twice: it knows recent jobs by their content, so that a job which comes again (under the same
+//! id, under another, after a change of difficulty, on a new connection with the same
+//! extranonce) goes on where its search stopped. It deliberately doesn't choose between jobs:
+//! the newest wins, in [`crate::upstream`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use stratum::v1::client::ClientJob;
+use units::Moment;
+
+use crate::space::{Claim, Claimed, Layout, Space};
+
+/// Contents remembered. A pool sends a job or two a minute and a block ends all of them, so this
+/// reaches back further than any job lives.
+const REMEMBERED: usize = 256;
+
+/// A job as the workers search it.
+#[derive(Debug)]
+pub struct Work {
+    /// The job.
+    pub job: Arc<ClientJob>,
+    /// Which connection it came over: a share goes nowhere else.
+    pub connection: u64,
+    /// Counts works in the order they were made.
+    pub serial: u64,
+    space: Space,
+}
+
+/// Recent jobs by content.
+#[derive(Debug)]
+pub struct Book {
+    layout: Layout,
+    pages: VecDeque<Page>,
+    serial: u64,
+}
+
+#[derive(Debug)]
+struct Page {
+    content: [u8; 32],
+    space: Space,
+}
+
+impl Work {
+    /// Takes the next part of this work's space.
+    #[must_use]
+    pub fn claim(&self, now: Moment) -> Claimed {
+        self.space.claim(self.last_ntime(now.mono))
+    }
+
+    /// The 80 header bytes of a part, with its first version and nonce 0.
+    #[must_use]
+    pub fn header(&self, part: &Claim) -> [u8; 80] {
+        self.job.header(&part.xn2, part.ntime, part.versions[0])
+    }
+
+    /// The version bits to submit with a header of `version`; `None` where the pool doesn't take
+    /// any.
+    #[must_use]
+    pub fn version_bits(&self, version: u32) -> Option<u32> {
+        (self.job.version_mask != 0).then_some(version & self.job.version_mask)
+    }
+
+    /// The job's time and the whole seconds since it came, by the monotonic clock.
+    fn last_ntime(&self, now: Duration) -> u32 {
+        let since = now.saturating_sub(self.job.received.mono).as_secs();
+        self.job.ntime.saturating_add(u32::try_from(since).unwrap_or(u32::MAX))
+    }
+}
+
+impl Book {
+    /// An empty book, dealing claims of this layout.
+    #[must_use]
+    pub const fn new(layout: Layout) -> Self {
+        Self { layout, pages: VecDeque::new(), serial: 0 }
+    }
+
+    /// Makes work of a job.
+    pub fn work(&mut self, job: Arc<ClientJob>, connection: u64) -> Work {
+        self.serial += 1;
+        let content = content_of(&job);
+        let known = self.pages.iter().position(|page| page.content == content);
+        let known = known.and_then(|index| self.pages.remove(index)).map(|page| page.space);
+        let space = self.space(&job, known.as_ref());
+        if self.pages.len() == REMEMBERED {
+            self.pages.pop_front();
+        }
+        self.pages.push_back(Page { content, space: space.clone() });
+        Work { job, connection, serial: self.serial, space }
+    }
+
+    /// Where the search of a job goes on: after `known`, the space of earlier jobs with the same
+    /// content, unless the job's time has moved past everything that was searched.
+    fn space(&self, job: &ClientJob, known: Option<&Space>) -> Space {
+        let make = |first_ntime, cursor| {
+            let (version, mask) = (job.version, job.version_mask);
+            Space::new(self.layout, version, mask, job.xn2_size, first_ntime, cursor)
+        };
+        match known.filter(|known| known.reached_ntime() >= job.ntime) {
+            None => make(job.ntime, Arc::default()),
+            Some(known) if known.has_versions(job.version, job.version_mask) => known.clone(),
+            Some(known) => {
+                let space = make(known.first_ntime(), Arc::default());
+                space.start_after(known);
+                space
+            }
+        }
+    }
+}
+
+/// A digest of all that a job's headers are made of but what is rolled, their time and version:
+/// jobs with the same content have headers in common. Every variable part goes in with its length.
+fn content_of(job: &ClientJob) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(job.nbits.to_be_bytes());
+    hasher.update(job.prev_hash);
+    hasher.update(length(job.xn2_size));
+    for part in [&job.xn1, &job.coinbase1, &job.coinbase2] {
+        hasher.update(length(part.len()));
+        hasher.update(part);
+    }
+    for node in &job.branch {
+        hasher.update(node);
+    }
+    hasher.finalize().into()
+}
+
+fn length(bytes: usize) -> [u8; 8] {
+    u64::try_from(bytes).unwrap_or(u64::MAX).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! The command line of `wattproof-pool`: what it can do, and how it says that it could not.
+//!
+//! Exit status: 0 done, 1 failed, 2 usage or configuration. Errors are one line on stderr that
+//! names the thing. This module alone prints; everything below it returns or traces.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use config::Source;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{clock::Clock, config::Config, demo, run, tables};
+
+/// A pool that proves its energy as well as its work.
+#[derive(Debug, Parser)]
+#[command(name = "wattproof-pool", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the pool until SIGINT or SIGTERM
+    Run(ConfigFile),
+    /// Read a configuration; print every key in force, or every mistake
+    Check(ConfigFile),
+    /// Print a commented pool.toml to start from
+    Init {
+        /// The network to fill in
+        #[arg(long, value_enum, default_value = "regtest")]
+        network: InitNetwork,
+    },
+    /// Run an embedded development chain and a pool on it, without a miner
+    Demo(DemoArgs),
+    /// List accounts with their work and balances
+    Accounts(TableArgs),
+    /// List found blocks and their states
+    Blocks(TableArgs),
+    /// List what each account is owed
+    Balances(TableArgs),
+    /// List payouts
+    Payouts(TableArgs),
+    /// Recompute everything from the event log and compare
+    Verify {
+        #[command(subcommand)]
+        what: Verify,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Verify {
+    /// Every share, slice, settlement and balance of a ledger
+    Ledger(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The pool's configuration
+    #[arg(short, long, value_name = "FILE", default_value = "pool.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct TableArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// One JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// The pool's configuration, which names the ledger
+    #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
+    config: Option<PathBuf>,
+    /// A data directory that holds pool.sqlite
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// One JSON object instead of sentences
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `demo` may be told.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Stop after this many seconds
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Where miners connect; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3333")]
+    pub(crate) stratum: SocketAddr,
+    /// Where the page is served; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    /// Where the chain's RPC is served; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) node: SocketAddr,
+    /// Where chain and ledger are kept; the same directory again goes on where it ended
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Networks by the names of `pool.toml`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum InitNetwork {
+    Bitcoin,
+    Testnet4,
+    Signet,
+    Regtest,
+}
+
+/// How a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Usage or configuration: exit status 2.
+    Usage(String),
+    /// Anything else: exit status 1.
+    Failed(String),
+}
+
+/// Parses the command line, does what it says, and gives the exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse(); // on a usage error clap prints it and exits with 2
+    match execute(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(why)) => {
+            eprintln!("wattproof-pool: {why}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(why)) => {
+            eprintln!("wattproof-pool: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(file) => serve(read(&file)?.0),
+        Command::Check(file) => {
+            let (_, effective) = read(&file)?;
+            print!("{effective}");
+            Ok(())
+        }
+        Command::Init { network } => {
+            print!("{}", template(network));
+            Ok(())
+        }
+        Command::Demo(args) => run_demo(&args),
+        Command::Accounts(args) => show(&args, tables::Table::Accounts),
+        Command::Blocks(args) => show(&args, tables::Table::Blocks),
+        Command::Balances(args) => show(&args, tables::Table::Balances),
+        Command::Payouts(args) => show(&args, tables::Table::Payouts),
+        Command::Verify { what: Verify::Ledger(args) } => verify(&args),
+    }
+}
+
+fn read(file: &ConfigFile) -> Result<(Config, config::Effective), Failure> {
+    let source = Source::read(&file.config).map_err(|error| Failure::Usage(error.to_string()))?;
+    Config::read(source).map_err(|errors| Failure::Usage(errors.to_string()))
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    start_tracing();
+    runtime()?.block_on(async {
+        let clock = Clock::start();
+        let running =
+            run::start(config, clock).await.map_err(|e| Failure::Failed(e.to_string()))?;
+        announce(&running);
+        running.until(asked_to_stop()).await.map_err(Failure::Failed)
+    })
+}
+
+fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
+    start_tracing();
+    let limit = args.seconds.map(Duration::from_secs);
+    runtime()?.block_on(async {
+        let clock = Clock::start();
+        let demo = demo::start(args, clock).await?;
+        announce(&demo.pool);
+        println!("data     {}", demo.data.display());
+        let stop = async {
+            tokio::select! {
+                () = asked_to_stop() => {}
+                () = pause(limit) => {}
+            }
+        };
+        demo.until(stop).await.map_err(Failure::Failed)
+    })
+}
+
+fn announce(running: &run::Running) {
+    for address in &running.stratum {
+        println!("stratum  stratum+tcp://{address}");
+    }
+    println!("page     http://{}/", running.http);
+}
+
+async fn pause(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes at the first SIGINT or SIGTERM.
+async fn asked_to_stop() {
+    let wait_for = async |kind| match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::error!("a signal cannot be watched: {error}");
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = wait_for(SignalKind::interrupt()) => {}
+        () = wait_for(SignalKind::terminate()) => {}
+    }
+    tracing::info!("asked to stop");
+}
+
+fn show(args: &TableArgs, table: tables::Table) -> Result<(), Failure> {
+    let (config, _) = read(&args.file)?;
+    let text = tables::render(&config.ledger.path, table, args.json).map_err(Failure::Failed)?;
+    println!("{text}");
+    Ok(())
+}
+
+fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let path = match (&args.dir, &args.config) {
+        (Some(dir), _) => dir.join(demo::LEDGER_FILE),
+        (None, file) => {
+            let config = file.clone().unwrap_or_else(|| PathBuf::from("pool.toml"));
+            read(&ConfigFile { config })?.0.ledger.path
+        }
+    };
+    let shown = path.display();
+    let report = ledger::verify::ledger(&path)
+        .map_err(|error| Failure::Failed(format!("ledger {shown}: {error}")))?;
+    let text = if args.json { tables::verified_json(&report) } else { tables::verified(&report) };
+    println!("{text}");
+    if report.ok {
+        Ok(())
+    } else {
+        Err(Failure::Failed(format!("ledger {shown}: {} problems", report.problems.len())))
+    }
+}
+
+fn template(network: InitNetwork) -> String {
+    let (name, port) = match network {
+        InitNetwork::Bitcoin => ("bitcoin", 8332),
+        InitNetwork::Testnet4 => ("testnet4", 48332),
+        InitNetwork::Signet => ("signet", 38332),
+        InitNetwork::Regtest => ("regtest", 18443),
+    };
+    config::POOL_TOML
+        .replace("network = \"regtest\"", &format!("network = \"{name}\""))
+        .replace("127.0.0.1:18443", &format!("127.0.0.1:{port}"))
+}
+
+fn start_tracing() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WATTPROOF_POOL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))
+}

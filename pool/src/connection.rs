@@ -1,0 +1,291 @@
+//! One miner's connection: bytes in, the session's events out to the ledger and the block task,
+//! answers and jobs back.
+//!
+//! Read [`Connection::run`]. The session decides everything about the protocol; this task only
+//! moves bytes and messages, and it alone owns both socket and session. It deliberately holds no
+//! lock and shares nothing with other connections.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bitcoin::Network;
+use ledger::{Share, WorkerId};
+use stratum::v1::server::{
+    AcceptedShare, Event, RequestToken, Session, Settings, ShareToken, WorkerKey,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::{sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    config::Ack,
+    jobs::Announcement,
+    ledger_task::{Answer, Command, Done, LedgerHandle, LedgerUnavailable},
+    metrics::StratumMetrics,
+    user::User,
+};
+
+/// Bytes read from the socket at once.
+const READ_SIZE: usize = 4096;
+/// A peer that takes no bytes for this long is gone.
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
+/// How long an ending connection waits for the ledger's last answers.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+/// With no timer set the session is looked at this often all the same.
+const IDLE_CHECK: Duration = Duration::from_secs(60);
+
+/// What every connection of a pool is given.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// How sessions behave.
+    pub settings: Arc<Settings>,
+    /// The chain that payout addresses must belong to.
+    pub network: Network,
+    /// When a share is answered.
+    pub ack: Ack,
+    /// Jobs as they come.
+    pub jobs: watch::Receiver<Option<Arc<Announcement>>>,
+    /// The ledger.
+    pub ledger: LedgerHandle,
+    /// Where shares that are blocks go first.
+    pub found: mpsc::Sender<AcceptedShare>,
+    /// The pool's clock.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: StratumMetrics,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// The miner closed it.
+    #[error("closed by the miner")]
+    Peer,
+    /// The pool is stopping.
+    #[error("the pool is stopping")]
+    Stopping,
+    /// The session ended it, and says why.
+    #[error("{0}")]
+    Session(String),
+    /// The network failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The peer takes no bytes.
+    #[error("the miner took no bytes for {} s", WRITE_LIMIT.as_secs())]
+    SlowReader,
+    /// Shares can no longer be kept.
+    #[error(transparent)]
+    Ledger(#[from] LedgerUnavailable),
+}
+
+/// One connection's state.
+#[derive(Debug)]
+pub struct Connection {
+    socket: TcpStream,
+    peer: SocketAddr,
+    session: Session,
+    shared: Shared,
+    answers_in: mpsc::Sender<Answer>,
+    answers: mpsc::Receiver<Answer>,
+    /// Requests that the ledger still has to answer.
+    open: usize,
+    /// The job to be timed once its bytes are written.
+    announcing: Option<Arc<Announcement>>,
+    outgoing: Vec<u8>,
+}
+
+impl Connection {
+    /// A session for a freshly accepted socket.
+    #[must_use]
+    pub fn new(socket: TcpStream, peer: SocketAddr, xn1: [u8; 4], mut shared: Shared) -> Self {
+        let now = shared.clock.now();
+        let session = Session::new(Arc::clone(&shared.settings), xn1, now);
+        // Room for every request that a session may have open, so that the ledger never waits.
+        let limits = &shared.settings.limits;
+        let (answers_in, answers) = mpsc::channel(limits.max_in_flight + limits.max_waiting);
+        shared.jobs.mark_changed();
+        Self {
+            socket,
+            peer,
+            session,
+            shared,
+            answers_in,
+            answers,
+            open: 0,
+            announcing: None,
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// Serves the miner until either side ends it.
+    pub async fn run(mut self, cancel: CancellationToken) -> End {
+        let end = match self.serve(&cancel).await {
+            Ok(end) | Err(end) => end,
+        };
+        if let Err(error) = self.finish().await {
+            tracing::debug!(peer = %self.peer, "last answers were lost: {error}");
+        }
+        tracing::debug!(peer = %self.peer, "connection ended: {end}");
+        end
+    }
+
+    async fn serve(&mut self, cancel: &CancellationToken) -> Result<End, End> {
+        let mut buffer = [0; READ_SIZE];
+        loop {
+            let now = self.shared.clock.now();
+            let wake = self.session.next_timeout().unwrap_or(now.mono + IDLE_CHECK);
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(End::Stopping),
+                read = self.socket.read(&mut buffer), if self.session.wants_input() => {
+                    let length = read?;
+                    if length == 0 {
+                        return Ok(End::Peer);
+                    }
+                    let now = self.shared.clock.now();
+                    let received = self.session.receive(&buffer[..length], now);
+                    // What came before the fatal byte is still handled and answered.
+                    self.handle_events().await?;
+                    if let Err(fatal) = received {
+                        return Ok(End::Session(fatal.to_string()));
+                    }
+                }
+                Some(answer) = self.answers.recv() => self.take_answers(answer),
+                changed = self.shared.jobs.changed() => {
+                    if changed.is_err() {
+                        return Ok(End::Stopping);
+                    }
+                    self.take_job();
+                }
+                () = sleep_until(self.shared.clock.instant(wake)) => {
+                    self.session.timeout(self.shared.clock.now());
+                    self.handle_events().await?;
+                }
+            }
+            self.write().await?;
+        }
+    }
+
+    /// Waits for the answers that the ledger still owes, and writes what is left.
+    async fn finish(&mut self) -> Result<(), End> {
+        let drained = timeout(DRAIN_LIMIT, async {
+            while self.open > 0 {
+                let Some(answer) = self.answers.recv().await else { break };
+                self.take_answers(answer);
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!(peer = %self.peer, "{} requests were left unanswered", self.open);
+        }
+        self.write().await?;
+        self.socket.shutdown().await?;
+        Ok(())
+    }
+
+    fn take_job(&mut self) {
+        let announcement = self.shared.jobs.borrow_and_update().clone();
+        if let Some(announcement) = announcement {
+            self.session.set_job(Arc::clone(&announcement.job), self.shared.clock.now());
+            self.announcing = Some(announcement);
+        }
+    }
+
+    /// Takes this answer and all others that have come, so that they are written together.
+    fn take_answers(&mut self, first: Answer) {
+        let mut next = Some(first);
+        while let Some(answer) = next {
+            self.open = self.open.saturating_sub(1);
+            match answer {
+                Answer::Share(token, verdict) => {
+                    if let Err(reason) = verdict {
+                        self.shared.metrics.rejected(reason);
+                    }
+                    self.session.acknowledge(token, verdict);
+                }
+                Answer::Energy(token, taken) => self.session.answer_energy(token, taken),
+            }
+            next = self.answers.try_recv().ok();
+        }
+    }
+
+    async fn handle_events(&mut self) -> Result<(), End> {
+        while let Some(event) = self.session.poll() {
+            match event {
+                Event::Authorize { token, user, .. } => self.authorize(token, &user).await?,
+                Event::Share { token, share } => {
+                    if share.judged.is_block {
+                        // Before the ledger: a block's race is lost in milliseconds.
+                        let _ = self.shared.found.send(share.clone()).await;
+                    }
+                    self.credit(token, &share).await?;
+                }
+                Event::Rejected { reason, .. } => self.shared.metrics.rejected(reason),
+                Event::Energy { token, worker, report } => {
+                    let worker = WorkerId::new(worker.get());
+                    let done = self.done(token);
+                    let report = report.get().to_owned();
+                    self.shared.ledger.send(Command::Energy { worker, report, done }).await?;
+                }
+                Event::Subscribed { agent } => {
+                    tracing::debug!(peer = %self.peer, ?agent, "subscribed");
+                }
+                Event::Close { reason } => return Err(End::Session(reason)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn authorize(&mut self, token: RequestToken, user: &str) -> Result<(), End> {
+        let answer = match User::parse(user, self.shared.network) {
+            Ok(User { account, worker }) => {
+                let register = |reply| Command::Register { account, worker, reply };
+                let id = self.shared.ledger.ask(register).await?;
+                Ok(WorkerKey::new(id.get()))
+            }
+            Err(reason) => {
+                tracing::info!(peer = %self.peer, "authorization refused: {reason}");
+                Err(reason)
+            }
+        };
+        self.session.authorize(token, answer, self.shared.clock.now());
+        Ok(())
+    }
+
+    async fn credit(&mut self, token: ShareToken, share: &AcceptedShare) -> Result<(), End> {
+        let done = self.done(token);
+        let share = Share {
+            worker: WorkerId::new(share.worker.get()),
+            work: share.judged.work,
+            network_work: share.job.template.network_target.work(),
+            at: share.at,
+            header: share.judged.header,
+        };
+        self.shared.ledger.send(Command::Share { share, done }).await?;
+        if self.shared.ack == Ack::Received {
+            self.session.acknowledge(token, Ok(()));
+        }
+        Ok(())
+    }
+
+    fn done<T>(&mut self, token: T) -> Done<T> {
+        self.open += 1;
+        Done { connection: self.answers_in.clone(), token }
+    }
+
+    async fn write(&mut self) -> Result<(), End> {
+        self.session.transmit(&mut self.outgoing);
+        if !self.outgoing.is_empty() {
+            timeout(WRITE_LIMIT, self.socket.write_all(&self.outgoing))
+                .await
+                .map_err(|_| End::SlowReader)??;
+            self.outgoing.clear();
+        }
+        if let Some(announcement) = self.announcing.take() {
+            announcement.written(self.shared.clock.now());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,332 @@
+//! The API's JSON, shape by shape. Every amount that may pass 2^53, and every exact figure, is a
+//! decimal string; what is null was not reported.
+
+use std::collections::BTreeMap;
+
+use energy::carbon::Factor;
+use ledger::{BlockView, MeterView, WorkerView};
+use serde::Serialize;
+
+use super::view::{AccountNow, EnergyNow, View};
+use crate::{blocks::shown, rates::Hashrate};
+
+/// `/api/v1/pool`.
+#[derive(Debug, Serialize)]
+pub(super) struct Pool {
+    version: &'static str,
+    network: &'static str,
+    scheme: &'static str,
+    fee_basis_points: u16,
+    connections: u64,
+    accounts: u64,
+    workers: u64,
+    shares: Shares,
+    work_hashes: String,
+    hashrate_hashes_per_second: Hashrate,
+    blocks: Blocks,
+    satoshis: Satoshis,
+    energy: Energy,
+    carbon: Carbon,
+    template: Option<TemplateNow>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shares {
+    accepted: u64,
+    rejected: u64,
+    rejected_by_reason: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Blocks {
+    found: u64,
+    immature: u64,
+    mature: u64,
+    orphaned: u64,
+    unresolved: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Satoshis {
+    immature: String,
+    credited: String,
+    paid: String,
+    pool_fee: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Energy {
+    joules: Option<String>,
+    covered_work_hashes: Option<String>,
+    sources: Vec<String>,
+    best_tier: Option<u8>,
+    worst_tier: Option<u8>,
+    uncertainty: Option<f64>,
+    joules_per_terahash: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Carbon {
+    grams: Option<String>,
+    gas: &'static str,
+    method: &'static str,
+    grams_per_terahash: Option<String>,
+    factor: FactorNow,
+}
+
+#[derive(Debug, Serialize)]
+struct FactorNow {
+    publisher: String,
+    zone: String,
+    name: String,
+    vintage: u16,
+    grams_per_kilowatthour: String,
+    grade: String,
+    source: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TemplateNow {
+    height: u32,
+    age_seconds: f64,
+    network_difficulty: f64,
+}
+
+/// `/api/v1/accounts/{account}`.
+#[derive(Debug, Serialize)]
+pub(super) struct Account {
+    account: String,
+    work_hashes: String,
+    shares: u64,
+    satoshis: AccountSatoshis,
+    energy: Energy,
+    carbon: Carbon,
+    /// `/api/v1/accounts/{account}/workers`.
+    pub(super) workers: Vec<Worker>,
+}
+
+#[derive(Debug, Serialize)]
+struct AccountSatoshis {
+    immature: String,
+    balance: String,
+    paid: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Worker {
+    name: String,
+    work_hashes: String,
+    shares: u64,
+    last_share_at: Option<u64>,
+    hashrate_hashes_per_second: Hashrate,
+    energy: Energy,
+    carbon: Carbon,
+    meters: Vec<Meter>,
+}
+
+#[derive(Debug, Serialize)]
+struct Meter {
+    id: String,
+    kind: String,
+    scope: String,
+    tier: u8,
+    joules: String,
+    counted: bool,
+    uncertainty: f64,
+    coverage: f64,
+    gap_seconds: f64,
+    hashes_claimed: Option<String>,
+    last_at: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Block {
+    hash: String,
+    height: u32,
+    state: &'static str,
+    satoshis: String,
+    finder: String,
+    worker: String,
+    committed_slice: u64,
+    answer: Option<String>,
+    found_at: u64,
+}
+
+/// `/api/v1/energy`.
+#[derive(Debug, Serialize)]
+pub(super) struct EnergyPage {
+    energy: Energy,
+    work_hashes: String,
+    meters: Vec<Meter>,
+}
+
+pub(super) fn pool(view: &View) -> Pool {
+    let totals = &view.totals;
+    Pool {
+        version: env!("CARGO_PKG_VERSION"),
+        network: view.config.network.as_str(),
+        scheme: scheme(view),
+        fee_basis_points: view.config.payout.fee.get(),
+        connections: view.tallies.connections,
+        accounts: totals.accounts,
+        workers: totals.workers,
+        shares: Shares {
+            accepted: totals.shares,
+            rejected: view.tallies.rejected.iter().map(|(_, count)| count).sum(),
+            rejected_by_reason: view.tallies.rejected.iter().copied().collect(),
+        },
+        work_hashes: totals.work.get().to_string(),
+        hashrate_hashes_per_second: view.rates.pool,
+        blocks: Blocks {
+            found: totals.blocks.found(),
+            immature: totals.blocks.immature,
+            mature: totals.blocks.mature,
+            orphaned: totals.blocks.orphaned.saturating_add(totals.blocks.abandoned),
+            unresolved: totals.blocks.candidate.saturating_add(totals.blocks.submitted),
+        },
+        satoshis: Satoshis {
+            immature: totals.immature.to_sat().to_string(),
+            credited: totals.balance.to_sat().to_string(),
+            paid: totals.paid.to_sat().to_string(),
+            pool_fee: totals.fees.to_sat().to_string(),
+        },
+        energy: energy_of(view.energy().as_ref()),
+        carbon: carbon_of(view.energy().as_ref(), &view.config.energy.factor),
+        template: view.template.as_ref().map(|seen| TemplateNow {
+            height: seen.template.height,
+            age_seconds: view.template_age().unwrap_or_default(),
+            network_difficulty: seen.template.target.difficulty().get(),
+        }),
+    }
+}
+
+pub(super) fn account(now: &AccountNow) -> Account {
+    let account = &now.account;
+    let workers: Vec<Worker> = account
+        .workers
+        .iter()
+        .map(|worker| worker_of(worker, now.rates.get(&worker.id), &now.factor))
+        .collect();
+    let meters: Vec<MeterView> =
+        account.workers.iter().flat_map(|worker| worker.meters.iter().cloned()).collect();
+    let sum =
+        account.workers.iter().fold((units::MicroJoules::ZERO, units::Work::ZERO), |sum, w| {
+            (sum.0.saturating_add(w.energy), sum.1.saturating_add(w.covered_work))
+        });
+    let energy = EnergyNow::of(&meters, sum.0, sum.1);
+    Account {
+        account: account.name.clone(),
+        work_hashes: account.work.get().to_string(),
+        shares: account.shares,
+        satoshis: AccountSatoshis {
+            immature: account.immature.to_sat().to_string(),
+            balance: account.balance.to_sat().to_string(),
+            paid: account.paid.to_sat().to_string(),
+        },
+        energy: energy_of(energy.as_ref()),
+        carbon: carbon_of(energy.as_ref(), &now.factor),
+        workers,
+    }
+}
+
+pub(super) fn blocks(view: &View) -> Vec<Block> {
+    view.blocks.iter().map(block_of).collect()
+}
+
+/// Payouts come with a later version; until then the list is empty, and rewards stay balances.
+pub(super) const fn payouts() -> [(); 0] {
+    []
+}
+
+pub(super) fn energy(view: &View) -> EnergyPage {
+    EnergyPage {
+        energy: energy_of(view.energy().as_ref()),
+        work_hashes: view.totals.work.get().to_string(),
+        meters: view.meters.iter().map(meter_of).collect(),
+    }
+}
+
+pub(super) fn carbon(view: &View) -> impl Serialize + use<> {
+    carbon_of(view.energy().as_ref(), &view.config.energy.factor)
+}
+
+pub(super) const fn scheme(view: &View) -> &'static str {
+    match view.config.payout.scheme {
+        ledger::Scheme::Pplns { .. } => "pplns",
+        ledger::Scheme::Solo => "solo",
+    }
+}
+
+fn worker_of(worker: &WorkerView, rate: Option<&Hashrate>, factor: &Factor) -> Worker {
+    let energy = EnergyNow::of(&worker.meters, worker.energy, worker.covered_work);
+    Worker {
+        name: worker.name.clone(),
+        work_hashes: worker.work.get().to_string(),
+        shares: worker.shares,
+        last_share_at: worker.last_share_at.map(units::UnixMillis::get),
+        hashrate_hashes_per_second: rate.copied().unwrap_or_default(),
+        energy: energy_of(energy.as_ref()),
+        carbon: carbon_of(energy.as_ref(), factor),
+        meters: worker.meters.iter().map(meter_of).collect(),
+    }
+}
+
+fn meter_of(meter: &MeterView) -> Meter {
+    Meter {
+        id: meter.meter.clone(),
+        kind: meter.kind.clone(),
+        scope: meter.scope.clone(),
+        tier: meter.tier,
+        joules: meter.energy.joules(),
+        counted: meter.counted,
+        uncertainty: f64::from(meter.uncertainty_ppm) / 1e6,
+        coverage: f64::from(meter.coverage_ppm) / 1e6,
+        gap_seconds: meter.gap.as_secs_f64(),
+        hashes_claimed: meter.hashes_total.map(|hashes| hashes.get().to_string()),
+        last_at: meter.last_at.get(),
+    }
+}
+
+fn energy_of(energy: Option<&EnergyNow>) -> Energy {
+    energy.map_or_else(Energy::default, |energy| Energy {
+        joules: Some(energy.joules.joules()),
+        covered_work_hashes: Some(energy.covered_work.get().to_string()),
+        sources: energy.sources.iter().cloned().collect(),
+        best_tier: Some(energy.best_tier),
+        worst_tier: Some(energy.worst_tier),
+        uncertainty: Some(energy.uncertainty),
+        joules_per_terahash: energy.per_terahash().map(|ratio| ratio.to_string()),
+    })
+}
+
+fn carbon_of(energy: Option<&EnergyNow>, factor: &Factor) -> Carbon {
+    Carbon {
+        grams: energy.map(|energy| energy.mass(factor).grams()),
+        gas: factor.gas.as_str(),
+        method: "location",
+        grams_per_terahash: energy.and_then(|energy| energy.grams_per_terahash(factor)),
+        factor: FactorNow {
+            publisher: factor.publisher.to_string(),
+            zone: factor.zone.clone(),
+            name: factor.name.clone(),
+            vintage: factor.vintage,
+            grams_per_kilowatthour: factor.intensity.grams_per_kwh(),
+            grade: factor.grade.clone(),
+            source: factor.source.clone(),
+        },
+    }
+}
+
+fn block_of(block: &BlockView) -> Block {
+    Block {
+        hash: shown(&block.hash),
+        height: block.height,
+        state: block.state.as_str(),
+        satoshis: block.reward.to_sat().to_string(),
+        finder: block.finder.clone(),
+        worker: block.finder_worker.clone(),
+        committed_slice: block.committed_slice.get(),
+        answer: block.answer.clone(),
+        found_at: block.found_at.get(),
+    }
+}

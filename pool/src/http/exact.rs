@@ -1,0 +1,190 @@
+//! The metric families that are accounts: work, satoshis, joules and grams, printed from the
+//! ledger's integers with every digit. A float in between would lose them past 2^53.
+
+use core::{
+    fmt::{Display, Write},
+    time::Duration,
+};
+use std::collections::BTreeMap;
+
+use units::{MicroJoules, UnixMillis};
+
+use super::view::{EnergyNow, View};
+
+/// All exact families, and the gauges that are read off the same view, as Prometheus text.
+#[must_use]
+pub fn render(view: &View) -> String {
+    let mut text = Text::default();
+    work(&mut text, view);
+    money(&mut text, view);
+    if let Some(energy) = view.energy() {
+        joules(&mut text, view);
+        grams(&mut text, view, &energy);
+    }
+    text.family("wattproof_build_info", "gauge", "The program's version.");
+    text.sample("wattproof_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.family("wattproof_ledger_tree_size", "gauge", "Closed slices of work.");
+    text.sample("wattproof_ledger_tree_size", &[], view.totals.slices);
+    text.0
+}
+
+fn work(text: &mut Text, view: &View) {
+    let name = "wattproof_pool_work_hashes_total";
+    text.family(name, "counter", "Hashes proven by accepted shares, exactly as credited.");
+    text.sample(name, &[], view.totals.work.get());
+
+    let name = "wattproof_account_work_hashes_total";
+    text.family(name, "counter", "Proven hashes by account: the largest, and all others.");
+    let mut other = view.totals.work;
+    for account in &view.accounts {
+        text.sample(name, &[("account", &account.name)], account.work.get());
+        other = other.checked_sub(account.work).unwrap_or_default();
+    }
+    text.sample(name, &[("account", "other")], other.get());
+
+    let name = "wattproof_pool_hashrate_hashes_per_second";
+    text.family(name, "gauge", "Proven hashes per second over a window.");
+    let rate = view.rates.pool;
+    for (window, value) in
+        [("10s", rate.ten_seconds), ("60s", rate.minute), ("15m", rate.quarter_hour)]
+    {
+        text.sample(name, &[("window", window)], value);
+    }
+    if let Some(age) = view.template_age() {
+        let name = "wattproof_pool_template_age_seconds";
+        text.family(name, "gauge", "Time since the newest block template arrived.");
+        text.sample(name, &[], age);
+    }
+}
+
+fn money(text: &mut Text, view: &View) {
+    let blocks = view.totals.blocks;
+    let name = "wattproof_pool_blocks_total";
+    let help = "Blocks found, by the state they are in now: one that moves on leaves its count.";
+    text.family(name, "counter", help);
+    for (state, count) in [
+        ("candidate", blocks.candidate),
+        ("submitted", blocks.submitted),
+        ("immature", blocks.immature),
+        ("mature", blocks.mature),
+        ("orphaned", blocks.orphaned),
+        ("abandoned", blocks.abandoned),
+    ] {
+        text.sample(name, &[("state", state)], count);
+    }
+    let name = "wattproof_pool_balance_satoshis";
+    text.family(
+        name,
+        "gauge",
+        "Satoshis owed: immature, credited (mature), paid; fee is part of these.",
+    );
+    for (kind, amount) in [
+        ("immature", view.totals.immature),
+        ("credited", view.totals.balance),
+        ("paid", view.totals.paid),
+        ("fee", view.totals.fees),
+    ] {
+        text.sample(name, &[("kind", kind)], amount.to_sat());
+    }
+}
+
+/// Meters are summed by kind, scope and tier: their names come from the network and are as many
+/// as there are workers, so they are for the API.
+fn joules(text: &mut Text, view: &View) {
+    let mut energy = BTreeMap::new();
+    let mut seen: BTreeMap<&str, (Duration, UnixMillis)> = BTreeMap::new();
+    for meter in view.meters.iter().filter(|meter| meter.counted || meter.energy.get() > 0) {
+        let key = (meter.kind.as_str(), meter.scope.as_str(), meter.tier);
+        let sum: &mut MicroJoules = energy.entry(key).or_default();
+        *sum = sum.saturating_add(meter.energy);
+        let (gap, last) = seen.entry(&meter.kind).or_default();
+        *gap = gap.saturating_add(meter.gap);
+        *last = meter.last_at.max(*last);
+    }
+    let name = "wattproof_energy_joules_total";
+    text.family(name, "counter", "Joules of counted meters, by kind, scope and quality tier.");
+    for ((kind, scope, tier), sum) in &energy {
+        let tier = tier.to_string();
+        let labels = [("meter", *kind), ("kind", *kind), ("scope", *scope), ("tier", &tier)];
+        text.sample(name, &labels, sum.joules());
+    }
+    let name = "wattproof_energy_gap_seconds_total";
+    text.family(name, "counter", "Time that meters did not see, as their reports say.");
+    for (kind, (gap, _)) in &seen {
+        text.sample(name, &[("meter", *kind), ("reason", "reported")], gap.as_secs_f64());
+    }
+    let name = "wattproof_energy_last_sample_timestamp_seconds";
+    text.family(name, "gauge", "When a meter of this kind last reported.");
+    for (kind, (_, last)) in &seen {
+        text.sample(name, &[("meter", *kind)], last.seconds());
+    }
+}
+
+fn grams(text: &mut Text, view: &View, energy: &EnergyNow) {
+    let factor = &view.config.energy.factor;
+    let gas = factor.gas.as_str();
+    if let Some(ratio) = energy.per_terahash() {
+        let name = "wattproof_energy_per_terahash_joules";
+        text.family(name, "gauge", "Reported joules over proven terahashes, where both are known.");
+        text.sample(name, &[("basis", "proven")], ratio);
+    }
+    let labels = [("method", "location"), ("gas", gas)];
+    let name = "wattproof_carbon_grams_total";
+    text.family(name, "counter", "Grams of gas: reported joules times the factor in force.");
+    text.sample(name, &labels, energy.mass(factor).grams());
+    if let Some(ratio) = energy.grams_per_terahash(factor) {
+        let name = "wattproof_carbon_grams_per_terahash";
+        text.family(name, "gauge", "Grams of gas over proven terahashes.");
+        text.sample(name, &labels, ratio);
+    }
+    let name = "wattproof_carbon_intensity_grams_per_kilowatthour";
+    text.family(name, "gauge", "The emission factor in force.");
+    let vintage = factor.vintage.to_string();
+    let publisher = factor.publisher.to_string();
+    text.sample(
+        name,
+        &[("zone", &factor.zone), ("publisher", &publisher), ("vintage", &vintage), ("gas", gas)],
+        factor.intensity.grams_per_kwh(),
+    );
+}
+
+/// Prometheus text, version 0.0.4.
+#[derive(Debug, Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let open = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{label}=\"{}\"", escape(text));
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+fn escape(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_escaped_and_exact() {
+        let mut text = Text::default();
+        text.family("x_total", "counter", "Help.");
+        text.sample("x_total", &[("a", "q\"\\\n"), ("b", "c")], u128::MAX);
+        text.sample("y", &[], 1.5);
+        assert_eq!(
+            text.0,
+            "# HELP x_total Help.\n# TYPE x_total counter\n\
+             x_total{a=\"q\\\"\\\\\\n\",b=\"c\"} 340282366920938463463374607431768211455\ny 1.5\n"
+        );
+    }
+}

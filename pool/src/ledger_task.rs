@@ -1,0 +1,334 @@
+//! The one writer of the ledger: a thread that takes commands from a bounded queue, commits the
+//! shares of a burst together, and answers once they are on disk.
+//!
+//! Read [`Command`], then [`run`]. Batching needs no timer: while one commit is being synced the
+//! next batch gathers, so a lone share waits for one sync and a flood shares it. Everything that
+//! changes the ledger passes here in order; reading goes through [`ledger::Reader`] elsewhere.
+
+use std::{collections::HashMap, ops::Range, time::Duration};
+
+use ledger::{
+    BlockId, Candidate, Ledger, LedgerError, Share, SliceHead, UnresolvedBlock, WorkerId,
+};
+use stratum::{
+    judge::Reason,
+    v1::server::{RequestToken, ShareToken},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    blocks::shown,
+    clock::Clock,
+    energy_desk::EnergyDesk,
+    metrics::LedgerMetrics,
+    rates::{Hashrate, Rates},
+};
+
+/// Commands that may wait; past it, connections wait in turn, so pressure reaches the sockets.
+pub const QUEUE_LENGTH: usize = 8192;
+/// Shares that one commit takes at most.
+const BATCH_MAX: usize = 4096;
+
+/// What the ledger is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Credit an accepted share, then answer.
+    Share {
+        /// The share.
+        share: Share,
+        /// Whom to tell.
+        done: Done<ShareToken>,
+    },
+    /// Take a report of energy, then answer.
+    Energy {
+        /// The worker that it names, authorized on the connection that it came by.
+        worker: WorkerId,
+        /// The report's JSON as it arrived: its signature is over these very figures.
+        report: String,
+        /// Whom to tell.
+        done: Done<RequestToken>,
+    },
+    /// Find or make the worker of an account.
+    Register {
+        /// The account: a payout address.
+        account: String,
+        /// The worker's name, may be empty.
+        worker: String,
+        /// The worker's number.
+        reply: oneshot::Sender<Result<WorkerId, LedgerError>>,
+    },
+    /// Close the open slice if it holds work.
+    CloseSlice(oneshot::Sender<Result<SliceHead, LedgerError>>),
+    /// Write down a found block before anything else is known of it.
+    Candidate(Box<Candidate>, oneshot::Sender<Result<(), LedgerError>>),
+    /// What became of a block.
+    Block {
+        /// Its hash.
+        hash: BlockId,
+        /// What is known now.
+        news: BlockNews,
+        /// When it is written.
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
+    /// The blocks whose fate is open.
+    Unresolved(oneshot::Sender<Result<Vec<UnresolvedBlock>, LedgerError>>),
+    /// A recorded block's bytes, to hand it in again.
+    BlockBytes(BlockId, oneshot::Sender<Result<Option<Vec<u8>>, LedgerError>>),
+    /// Extranonces that nobody had before.
+    LeaseExtranonces(u32, oneshot::Sender<Result<Range<u32>, LedgerError>>),
+    /// Hash rates now.
+    Rates(oneshot::Sender<RatesNow>),
+}
+
+/// What became of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockNews {
+    /// A node was given it and said this.
+    Submitted(String),
+    /// It is on the main chain under this many blocks, itself included.
+    OnChain(u32),
+    /// It is on no main chain.
+    Orphaned,
+    /// It is on no main chain, and so long overtaken that it is not looked for any more.
+    GivenUp,
+}
+
+/// Hash rates of the pool and of its workers.
+#[derive(Debug, Clone, Default)]
+pub struct RatesNow {
+    /// The whole pool's.
+    pub pool: Hashrate,
+    /// Each recent worker's.
+    pub workers: HashMap<WorkerId, Hashrate>,
+}
+
+/// The connection that waits for an answer, and what it calls the request.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// The connection's queue of answers, which has room for everything that it may have open.
+    pub connection: mpsc::Sender<Answer>,
+    /// The request.
+    pub token: T,
+}
+
+/// An answer on its way to a connection.
+#[derive(Debug)]
+pub enum Answer {
+    /// A share is on disk, or could not be written.
+    Share(ShareToken, Result<(), Reason>),
+    /// A report was taken, or why not.
+    Energy(RequestToken, Result<(), String>),
+}
+
+/// The way to the ledger's thread.
+#[derive(Debug, Clone)]
+pub struct LedgerHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// The ledger's thread has ended: the pool is shutting down or its disk failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerUnavailable {
+    /// The thread is gone.
+    #[error("the ledger has stopped")]
+    Stopped,
+    /// The ledger refused or its disk failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl LedgerHandle {
+    /// A handle and the queue for [`run`].
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, queue) = mpsc::channel(QUEUE_LENGTH);
+        (Self { commands }, queue)
+    }
+
+    /// Queues a command that answers on its own, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// When the ledger has stopped.
+    pub async fn send(&self, command: Command) -> Result<(), LedgerUnavailable> {
+        self.commands.send(command).await.map_err(|_| LedgerUnavailable::Stopped)
+    }
+
+    /// Queues a command made around a reply, and waits for the reply.
+    ///
+    /// # Errors
+    /// When the ledger has stopped, or what it answered.
+    pub async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Command,
+    ) -> Result<T, LedgerUnavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        Ok(answer.await.map_err(|_| LedgerUnavailable::Stopped)??)
+    }
+
+    /// Hash rates now.
+    ///
+    /// # Errors
+    /// When the ledger has stopped.
+    pub async fn rates(&self) -> Result<RatesNow, LedgerUnavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Rates(reply)).await?;
+        answer.await.map_err(|_| LedgerUnavailable::Stopped)
+    }
+}
+
+/// Runs until every handle is gone and the queue is empty.
+///
+/// # Errors
+/// When the disk fails: the shares of that commit are answered as not taken, and the pool must
+/// stop rather than take work that it cannot keep.
+pub fn run(
+    ledger: Ledger,
+    desk: EnergyDesk,
+    mut queue: mpsc::Receiver<Command>,
+    clock: Clock,
+    metrics: LedgerMetrics,
+) -> Result<(), LedgerError> {
+    let mut writer = Writer { ledger, desk, rates: Rates::default(), clock, metrics };
+    let mut batch = Batch::default();
+    while let Some(first) = queue.blocking_recv() {
+        let mut next = Some(first);
+        while let Some(command) = next {
+            batch.add(command);
+            next = if batch.shares.len() < BATCH_MAX { queue.try_recv().ok() } else { None };
+        }
+        writer.metrics.queue_length(queue.len());
+        writer.commit(&mut batch)?;
+        for command in batch.others.drain(..) {
+            writer.execute(command);
+        }
+    }
+    Ok(())
+}
+
+/// Shares gathered for one commit, and what came between them.
+#[derive(Debug, Default)]
+struct Batch {
+    shares: Vec<Share>,
+    done: Vec<Done<ShareToken>>,
+    others: Vec<Command>,
+}
+
+impl Batch {
+    fn add(&mut self, command: Command) {
+        if let Command::Share { share, done } = command {
+            self.shares.push(share);
+            self.done.push(done);
+        } else {
+            self.others.push(command);
+        }
+    }
+}
+
+/// What the thread owns.
+struct Writer {
+    ledger: Ledger,
+    desk: EnergyDesk,
+    rates: Rates,
+    clock: Clock,
+    metrics: LedgerMetrics,
+}
+
+impl Writer {
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), LedgerError> {
+        if batch.shares.is_empty() {
+            return Ok(());
+        }
+        let before = self.clock.now().mono;
+        let committed = self.ledger.commit(&batch.shares);
+        let after = self.clock.now().mono;
+        self.metrics.commit(after.saturating_sub(before), batch.shares.len());
+        let verdict = match &committed {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(
+                    "the ledger could not write {} shares: {error}",
+                    batch.shares.len()
+                );
+                Err(Reason::LedgerUnavailable)
+            }
+        };
+        if committed.is_ok() {
+            self.count(&batch.shares, after);
+        }
+        batch.shares.clear();
+        for done in batch.done.drain(..) {
+            answer(&done.connection, Answer::Share(done.token, verdict));
+        }
+        committed.map(|_| ())
+    }
+
+    fn count(&mut self, shares: &[Share], now: Duration) {
+        for share in shares {
+            self.rates.add(share.worker, share.work, now);
+        }
+        self.metrics.accepted(shares.len());
+    }
+
+    /// Replies may find nobody: whoever asked has gone, and what was asked is done all the same.
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Share { .. } => {} // gathered into the batch, never among the others
+            Command::Energy { worker, report, done } => {
+                let now = self.clock.now().unix;
+                let taken = self.desk.take(&mut self.ledger, worker, &report, now);
+                answer(&done.connection, Answer::Energy(done.token, taken));
+            }
+            Command::Register { account, worker, reply } => {
+                let at = self.clock.now().unix;
+                let _ = reply.send(self.ledger.worker(&account, &worker, at));
+            }
+            Command::CloseSlice(reply) => {
+                let _ = reply.send(self.ledger.close_slice(self.clock.now().unix));
+            }
+            Command::Candidate(candidate, reply) => {
+                let _ = reply.send(self.ledger.candidate(&candidate));
+            }
+            Command::Block { hash, news, reply } => {
+                let _ = reply.send(self.record(hash, &news));
+            }
+            Command::Unresolved(reply) => {
+                let _ = reply.send(self.ledger.unresolved());
+            }
+            Command::BlockBytes(hash, reply) => {
+                let _ = reply.send(self.ledger.block_bytes(&hash));
+            }
+            Command::LeaseExtranonces(count, reply) => {
+                let at = self.clock.now().unix;
+                let _ = reply.send(self.ledger.lease_extranonces(count, at));
+            }
+            Command::Rates(reply) => {
+                let (pool, workers) = self.rates.snapshot(self.clock.now().mono);
+                let _ = reply.send(RatesNow { pool, workers });
+            }
+        }
+    }
+
+    fn record(&mut self, hash: BlockId, news: &BlockNews) -> Result<(), LedgerError> {
+        let at = self.clock.now().unix;
+        let change = match news {
+            BlockNews::Submitted(answer) => self.ledger.submitted(hash, answer, at),
+            BlockNews::OnChain(depth) => self.ledger.on_chain(hash, *depth, at),
+            BlockNews::Orphaned => self.ledger.orphaned(hash, at),
+            BlockNews::GivenUp => self.ledger.give_up(hash, at),
+        }?;
+        if change.changed() {
+            let (before, after) = (change.before.as_str(), change.after.as_str());
+            tracing::debug!("block {}: {before} -> {after}", shown(&hash));
+        }
+        Ok(())
+    }
+}
+
+/// A connection's queue holds all that it may have open, so a full one is a connection that has
+/// gone or cheats; either way this thread never waits for it.
+fn answer(connection: &mpsc::Sender<Answer>, answer: Answer) {
+    if connection.try_send(answer).is_err() {
+        tracing::debug!("an answer found no connection");
+    }
+}

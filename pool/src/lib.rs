@@ -1,0 +1,32 @@
+//! The pool server: gives out work over Stratum, checks shares, keeps the ledger, finds blocks,
+//! takes reports of energy, and shows all of it.
+//!
+//! Read [`run::start`] first: it makes the tasks and the channels between them. Then follow one
+//! share: [`server`] accepts, [`connection`] moves bytes through a `stratum` session,
+//! [`ledger_task`] writes and answers; [`blocks`] takes what solves a block to the [`node`], and
+//! [`jobs`] brings the node's templates to the connections. [`http`] reads, and never writes.
+//!
+//! What it deliberately does not do: it judges no share itself (`stratum` does), does no
+//! arithmetic on money or energy (`ledger` and `energy` do), searches no nonce (it must not even
+//! link `kernels`), and shares no state between tasks but through bounded channels.
+
+pub mod blocks;
+pub mod cli;
+pub mod clock;
+pub mod coinbase;
+pub mod config;
+pub mod connection;
+pub mod demo;
+pub mod devchain;
+pub mod energy_desk;
+pub mod http;
+pub mod jobs;
+pub mod ledger_task;
+pub mod limits;
+pub mod metrics;
+pub mod node;
+pub mod rates;
+pub mod run;
+pub mod server;
+mod tables;
+pub mod user;

@@ -1,0 +1,513 @@
+//! The client: JSON-RPC calls with time limits, and the typed calls that the pool makes.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::backoff::Jitter;
+use super::error::{NodeError, RPC_INVALID_PARAMETER, RPC_NOT_FOUND};
+use super::http::{Answer, HttpClient, HttpError, MAX_ANSWER};
+use super::settings::{Auth, Network, NodeSettings};
+use super::template::{Template, display_hash, parse_hash};
+
+/// Attempts at a call that may be repeated.
+const ATTEMPTS: u32 = 3;
+/// The first wait between attempts, and the longest.
+const RETRY_BASE: Duration = Duration::from_millis(100);
+const RETRY_LIMIT: Duration = Duration::from_secs(2);
+/// Added to a wait that the node itself keeps, for the way there and back.
+const GRACE: Duration = Duration::from_secs(10);
+/// The longest cookie read; Core's are 75 bytes.
+const MAX_COOKIE: usize = 1024;
+
+/// A node's RPC server. One value serves all tasks; calls may run at the same time.
+#[derive(Debug)]
+pub struct NodeClient {
+    url: String,
+    network: Network,
+    timeout: Duration,
+    auth: Auth,
+    cookie: Mutex<Option<String>>,
+    http: HttpClient,
+    jitter: Jitter,
+}
+
+/// What `submitblock` said. A hint: whether the block is on the chain is asked separately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubmitAnswer {
+    /// Valid, and connected when the answer was given.
+    Accepted,
+    /// Known already.
+    Duplicate,
+    /// Known already, and known to be invalid.
+    DuplicateInvalid,
+    /// Stored, but not on the best chain: another block has at least as much work.
+    Inconclusive,
+    /// Invalid; the reason in Bitcoin Core's words, such as `high-hash`.
+    Rejected(String),
+}
+
+impl SubmitAnswer {
+    /// The answer as the node gave it, with `accepted` for its null.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::DuplicateInvalid => "duplicate-invalid",
+            Self::Inconclusive => "inconclusive",
+            Self::Rejected(reason) => reason,
+        }
+    }
+}
+
+/// Where a block stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockPosition {
+    /// 1 for the tip; -1 where the block is not on the best chain.
+    pub confirmations: i64,
+    /// The block's height.
+    pub height: u32,
+}
+
+/// The best chain's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TipPosition {
+    /// Internal byte order.
+    pub hash: [u8; 32],
+    /// Its height.
+    pub height: u32,
+}
+
+/// The part of `getblockchaininfo` that the pool uses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChainInfo {
+    /// `main`, `testnet4`, `signet`, `regtest`.
+    pub chain: String,
+    /// Height of the tip.
+    pub blocks: u32,
+    /// Hash of the tip, internal byte order.
+    pub best_block: [u8; 32],
+    /// Network difficulty at the tip.
+    pub difficulty: f64,
+    /// True on a node that is still catching up, and on every fresh test chain.
+    pub initial_block_download: bool,
+}
+
+impl NodeClient {
+    /// Prepares a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`NodeError::Settings`] where the address cannot work.
+    pub fn new(settings: NodeSettings) -> Result<Self, NodeError> {
+        let http = HttpClient::new(&settings.url).map_err(|reason| NodeError::Settings {
+            url: without_credentials(&settings.url),
+            reason,
+        })?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| NodeError::Settings {
+            url: settings.url.clone(),
+            reason: format!("no randomness from the system: {error}"),
+        })?;
+        Ok(Self {
+            url: settings.url,
+            network: settings.network,
+            timeout: settings.timeout,
+            auth: settings.auth,
+            cookie: Mutex::new(None),
+            http,
+            jitter: Jitter::new(u64::from_le_bytes(seed)),
+        })
+    }
+
+    /// The node's address, as configured.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The network that the node is expected to be on.
+    #[must_use]
+    pub const fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Any call, within the configured time limit. Reads, `submitblock` and
+    /// `sendrawtransaction`, which change nothing when repeated, are tried up to three times
+    /// where the failure may pass.
+    ///
+    /// # Errors
+    /// Names the node, the call and the reason.
+    pub async fn call(&self, method: &str, params: Value) -> Result<Value, NodeError> {
+        let attempts = if is_repeatable(method) { ATTEMPTS } else { 1 };
+        self.request(method, params, self.timeout, attempts).await
+    }
+
+    /// As [`Self::call`], with another time limit and no second attempt: for calls that the node
+    /// itself keeps waiting.
+    ///
+    /// # Errors
+    /// Names the node, the call and the reason.
+    pub async fn call_within(
+        &self,
+        method: &str,
+        params: Value,
+        limit: Duration,
+    ) -> Result<Value, NodeError> {
+        self.request(method, params, limit, 1).await
+    }
+
+    async fn request(
+        &self,
+        method: &str,
+        params: Value,
+        limit: Duration,
+        attempts: u32,
+    ) -> Result<Value, NodeError> {
+        let body = json!({"jsonrpc": "1.0", "id": 1, "method": method, "params": params});
+        let body = Bytes::from(body.to_string());
+        let repeatable = is_repeatable(method);
+        let mut attempt = 0;
+        loop {
+            let error = match self.attempt(method, &body, repeatable, limit).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            attempt += 1;
+            if attempt >= attempts || !error.is_passing() {
+                return Err(error);
+            }
+            tokio::time::sleep(self.jitter.wait(attempt, RETRY_BASE, RETRY_LIMIT)).await;
+        }
+    }
+
+    /// The template to mine on. With the `longpollid` of an earlier one, the node waits until
+    /// there is something new; the limit is then `wait` instead of the configured one, and one
+    /// attempt is made.
+    ///
+    /// # Errors
+    /// As [`Self::call`]; [`NodeError::Malformed`] names the template's bad field.
+    pub async fn get_block_template(
+        &self,
+        longpoll: Option<(&str, Duration)>,
+    ) -> Result<Template, NodeError> {
+        const METHOD: &str = "getblocktemplate";
+        let mut request = json!({
+            "rules": self.network.rules(),
+            "capabilities": ["coinbasevalue", "longpoll"],
+        });
+        let value = if let Some((id, wait)) = longpoll {
+            request["longpollid"] = json!(id);
+            self.call_within(METHOD, json!([request]), wait).await?
+        } else {
+            self.call(METHOD, json!([request])).await?
+        };
+        Template::from_json(value).map_err(|e| self.malformed(METHOD, e.to_string()))
+    }
+
+    /// Hands in a whole serialized block.
+    ///
+    /// # Errors
+    /// As [`Self::call`]; a refusal of the block is not an error but [`SubmitAnswer::Rejected`].
+    pub async fn submit_block(&self, block: &[u8]) -> Result<SubmitAnswer, NodeError> {
+        const METHOD: &str = "submitblock";
+        match self.call(METHOD, json!([hex::encode(block)])).await? {
+            Value::Null => Ok(SubmitAnswer::Accepted),
+            Value::String(text) => Ok(match text.as_str() {
+                "duplicate" => SubmitAnswer::Duplicate,
+                "duplicate-invalid" => SubmitAnswer::DuplicateInvalid,
+                "inconclusive" | "duplicate-inconclusive" => SubmitAnswer::Inconclusive,
+                _ => SubmitAnswer::Rejected(text),
+            }),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Err(self.malformed(METHOD, format!("neither null nor text: {other}")))
+            }
+        }
+    }
+
+    /// Where a block stands (hash in internal order); `None` where the node does not know it.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn block_header(&self, hash: &[u8; 32]) -> Result<Option<BlockPosition>, NodeError> {
+        const METHOD: &str = "getblockheader";
+        #[derive(Deserialize)]
+        struct Raw {
+            confirmations: i64,
+            height: u32,
+        }
+        match self.call(METHOD, json!([display_hash(hash), true])).await {
+            Ok(value) => {
+                let Raw { confirmations, height } = self.read(METHOD, value)?;
+                Ok(Some(BlockPosition { confirmations, height }))
+            }
+            Err(error) if error.rpc_code() == Some(RPC_NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hash (internal order) of the best chain's block at `height`; `None` above the tip.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn block_hash(&self, height: u32) -> Result<Option<[u8; 32]>, NodeError> {
+        const METHOD: &str = "getblockhash";
+        match self.call(METHOD, json!([height])).await {
+            Ok(value) => self.hash(METHOD, value.as_str()).map(Some),
+            Err(error) if error.rpc_code() == Some(RPC_INVALID_PARAMETER) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The chain's name, tip and difficulty.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn blockchain_info(&self) -> Result<ChainInfo, NodeError> {
+        const METHOD: &str = "getblockchaininfo";
+        #[derive(Deserialize)]
+        struct Raw {
+            chain: String,
+            blocks: u32,
+            bestblockhash: String,
+            difficulty: f64,
+            initialblockdownload: bool,
+        }
+        let raw: Raw = self.read(METHOD, self.call(METHOD, json!([])).await?)?;
+        Ok(ChainInfo {
+            chain: raw.chain,
+            blocks: raw.blocks,
+            best_block: self.hash(METHOD, Some(&raw.bestblockhash))?,
+            difficulty: raw.difficulty,
+            initial_block_download: raw.initialblockdownload,
+        })
+    }
+
+    /// Asks the node for its chain and compares it with the configured network.
+    ///
+    /// # Errors
+    /// [`NodeError::WrongNetwork`] where they differ, or as [`Self::call`].
+    pub async fn check_network(&self) -> Result<ChainInfo, NodeError> {
+        let info = self.blockchain_info().await?;
+        let expected = self.network.chain_name();
+        if info.chain == expected {
+            return Ok(info);
+        }
+        Err(NodeError::WrongNetwork {
+            url: self.url.clone(),
+            found: info.chain,
+            expected: expected.to_owned(),
+        })
+    }
+
+    /// Waits on the node until its tip is another than `current`, for `wait_ms` at most; the
+    /// answer is the tip by then.
+    ///
+    /// # Errors
+    /// As [`Self::call`]; one attempt is made.
+    pub async fn wait_for_new_block(
+        &self,
+        wait_ms: u32,
+        current: Option<&[u8; 32]>,
+    ) -> Result<TipPosition, NodeError> {
+        const METHOD: &str = "waitfornewblock";
+        #[derive(Deserialize)]
+        struct Raw {
+            hash: String,
+            height: u32,
+        }
+        let params =
+            current.map_or_else(|| json!([wait_ms]), |tip| json!([wait_ms, display_hash(tip)]));
+        let limit = Duration::from_millis(u64::from(wait_ms)).saturating_add(GRACE);
+        let raw: Raw = self.read(METHOD, self.call_within(METHOD, params, limit).await?)?;
+        Ok(TipPosition { hash: self.hash(METHOD, Some(&raw.hash))?, height: raw.height })
+    }
+
+    async fn attempt(
+        &self,
+        method: &str,
+        body: &Bytes,
+        repeatable: bool,
+        limit: Duration,
+    ) -> Result<Value, NodeError> {
+        let exchange = async {
+            let authorization = self.authorization(false)?;
+            let answer = self.http.post(&authorization, body, repeatable).await;
+            let refused = matches!(&answer, Ok(a) if a.status == StatusCode::UNAUTHORIZED);
+            if refused && matches!(self.auth, Auth::Cookie(_)) {
+                let authorization = self.authorization(true)?;
+                return Ok(self.http.post(&authorization, body, repeatable).await);
+            }
+            Ok(answer)
+        };
+        let Ok(outcome) = tokio::time::timeout(limit, exchange).await else {
+            let (url, method) = (self.url.clone(), method.to_owned());
+            return Err(NodeError::TimedOut { url, method, after: limit });
+        };
+        let answer = outcome?.map_err(|error| self.transport(method, error))?;
+        self.result(method, &answer)
+    }
+
+    /// JSON-RPC's result out of an HTTP answer. Core answers errors of version 1 with status
+    /// 404 or 500 and a JSON body all the same.
+    fn result(&self, method: &str, answer: &Answer) -> Result<Value, NodeError> {
+        let (url, name) = (self.url.clone(), method.to_owned());
+        if answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::FORBIDDEN {
+            return Err(NodeError::Unauthorized { url, method: name });
+        }
+        let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else {
+            let reason = String::from_utf8_lossy(&answer.body).chars().take(80).collect();
+            let status = answer.status.as_u16();
+            return Err(NodeError::Http { url, method: name, status, reason });
+        };
+        if let Some(error) = body.get("error").filter(|error| !error.is_null()) {
+            let code = error.get("code").and_then(Value::as_i64).unwrap_or(0);
+            let message = error.get("message").and_then(Value::as_str).unwrap_or("no message");
+            return Err(NodeError::Rpc { url, method: name, code, message: message.to_owned() });
+        }
+        match body.get_mut("result") {
+            Some(result) => Ok(result.take()),
+            None => Err(self.malformed(method, "no 'result' in it".to_owned())),
+        }
+    }
+
+    /// The value of the Authorization header; `fresh` reads the cookie file again.
+    fn authorization(&self, fresh: bool) -> Result<String, NodeError> {
+        let path = match &self.auth {
+            Auth::UserPassword(user, password) => {
+                return Ok(basic(&format!("{user}:{}", password.expose())));
+            }
+            Auth::Cookie(path) => path,
+        };
+        let mut kept = self.cookie.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(header) = kept.as_ref().filter(|_| !fresh) {
+            return Ok(header.clone());
+        }
+        let header = basic(&self.read_cookie(path)?);
+        *kept = Some(header.clone());
+        Ok(header)
+    }
+
+    fn read_cookie(&self, path: &Path) -> Result<String, NodeError> {
+        let fail = |reason: String| NodeError::Cookie {
+            url: self.url.clone(),
+            path: path.display().to_string(),
+            reason,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let cookie = text.trim();
+        if cookie.len() > MAX_COOKIE || !cookie.contains(':') {
+            return Err(fail("it does not hold 'user:password'".to_owned()));
+        }
+        Ok(cookie.to_owned())
+    }
+
+    fn transport(&self, method: &str, error: HttpError) -> NodeError {
+        let (url, method) = (self.url.clone(), method.to_owned());
+        match error {
+            HttpError::Broken(reason) => NodeError::Unreachable { url, method, reason },
+            HttpError::TooLarge => NodeError::TooLarge { url, method, limit: MAX_ANSWER },
+        }
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        method: &str,
+        value: Value,
+    ) -> Result<T, NodeError> {
+        serde_json::from_value(value).map_err(|error| self.malformed(method, error.to_string()))
+    }
+
+    fn hash(&self, method: &str, text: Option<&str>) -> Result<[u8; 32], NodeError> {
+        text.and_then(parse_hash)
+            .ok_or_else(|| self.malformed(method, "a block hash is not 64 hex digits".to_owned()))
+    }
+
+    fn malformed(&self, method: &str, reason: String) -> NodeError {
+        NodeError::Malformed { url: self.url.clone(), method: method.to_owned(), reason }
+    }
+}
+
+/// Calls whose repetition changes nothing: what was done once stays done.
+fn is_repeatable(method: &str) -> bool {
+    matches!(method, "submitblock" | "sendrawtransaction" | "testmempoolaccept" | "scantxoutset")
+        || method.starts_with("get")
+        || method.starts_with("wait")
+}
+
+fn basic(user_password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(user_password))
+}
+
+/// The address for messages, with anything before an `@` left out.
+fn without_credentials(url: &str) -> String {
+    let Some((before, after)) = url.rsplit_once('@') else { return url.to_owned() };
+    let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+    format!("{scheme}://{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Secret;
+
+    use super::*;
+
+    fn settings(url: &str) -> NodeSettings {
+        NodeSettings {
+            url: url.to_owned(),
+            auth: Auth::UserPassword("pool".to_owned(), Secret::new("hunter2".to_owned())),
+            network: Network::Regtest,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn no_message_holds_the_password() {
+        let error = NodeClient::new(settings("http://me:hunter2@127.0.0.1:1")).unwrap_err();
+        assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        let client = NodeClient::new(settings("http://127.0.0.1:1")).unwrap();
+        assert!(!format!("{client:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn errors_of_the_node_come_through_whatever_the_status() {
+        let client = NodeClient::new(settings("http://127.0.0.1:1")).unwrap();
+        let answer = |status, body: &'static str| Answer { status, body: Bytes::from(body) };
+        let body = r#"{"result":null,"error":{"code":-5,"message":"Block not found"},"id":1}"#;
+        let error = client
+            .result("getblockheader", &answer(StatusCode::INTERNAL_SERVER_ERROR, body))
+            .unwrap_err();
+        assert_eq!(error.rpc_code(), Some(-5));
+        let busy = answer(StatusCode::SERVICE_UNAVAILABLE, "Work queue depth exceeded");
+        let error = client.result("getblock", &busy).unwrap_err();
+        assert!(error.is_passing() && error.to_string().contains("Work queue"), "{error}");
+        let error = client.result("x", &answer(StatusCode::UNAUTHORIZED, "")).unwrap_err();
+        assert!(matches!(error, NodeError::Unauthorized { .. }) && !error.is_passing());
+        assert!(client.result("x", &answer(StatusCode::OK, r#"{"result":null}"#)).is_ok());
+        assert!(client.result("x", &answer(StatusCode::OK, "{}")).is_err());
+    }
+
+    #[test]
+    fn a_cookie_is_read_and_its_absence_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".cookie");
+        let mut with_cookie = settings("http://127.0.0.1:1");
+        with_cookie.auth = Auth::Cookie(path.clone());
+        let client = NodeClient::new(with_cookie).unwrap();
+        let error = client.authorization(false).unwrap_err();
+        assert!(error.to_string().contains(".cookie") && error.is_passing(), "{error}");
+        std::fs::write(&path, "__cookie__:one\n").unwrap();
+        assert_eq!(client.authorization(false).unwrap(), basic("__cookie__:one"));
+        std::fs::write(&path, "__cookie__:two\n").unwrap();
+        assert_eq!(client.authorization(false).unwrap(), basic("__cookie__:one"));
+        assert_eq!(client.authorization(true).unwrap(), basic("__cookie__:two"));
+    }
+}

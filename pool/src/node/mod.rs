@@ -1,0 +1,32 @@
+//! The one node client: JSON-RPC to Bitcoin Core, or to [`crate::devchain`], over HTTP/1.1 with
+//! keep-alive.
+//!
+//! Read [`NodeClient`] first, then [`watch_templates`], which keeps the newest block template in
+//! a watch channel. [`Template`] is `getblocktemplate`'s answer parsed into types at the edge:
+//! hashes are in internal byte order, amounts are [`units::Sats`], times are Unix seconds.
+//!
+//! What it deliberately does not do: no TLS (the node is on this machine or behind a tunnel of
+//! the operator's), no wallet calls, no opinion on what an answer to `submitblock` means for the
+//! ledger, and no background task: a connection is driven by the call that uses it, so dropping
+//! a call closes its connection.
+
+mod backoff;
+mod client;
+mod error;
+mod http;
+mod settings;
+mod template;
+mod watch;
+
+pub use client::{BlockPosition, ChainInfo, NodeClient, SubmitAnswer, TipPosition};
+pub use error::NodeError;
+pub use settings::{Auth, Network, NodeSettings, UnknownNetwork};
+pub use template::{Template, TemplateError, TemplateTransaction};
+pub use watch::{NodeStatus, Seen, TemplateSink, WatchSettings, watch_templates};
+
+use std::sync::Arc;
+
+use units::Moment;
+
+/// Reads both clocks; handed in by the shell, so that nothing here asks the machine for the time.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;

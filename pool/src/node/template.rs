@@ -1,0 +1,227 @@
+//! `getblocktemplate`'s answer, parsed once into types.
+
+use serde::Deserialize;
+use serde_json::Value;
+use units::{Sats, Target, TargetError};
+
+/// Most transactions that a block can hold: 4,000,000 weight units, 240 at the least for each.
+const MAX_TRANSACTIONS: usize = 16_667;
+
+/// What the node would like to see mined. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// The header's version field.
+    pub version: u32,
+    /// Height of the block to be found.
+    pub height: u32,
+    /// The parent's hash, internal byte order.
+    pub prev_hash: [u8; 32],
+    /// The header's compact target.
+    pub bits: u32,
+    /// The same target, expanded.
+    pub target: Target,
+    /// The time to put into the header now.
+    pub cur_time: u32,
+    /// The earliest time that the header may carry.
+    pub min_time: u32,
+    /// Subsidy and fees: the most that the coinbase may pay.
+    pub coinbase_value: Sats,
+    /// Transactions besides the coinbase, in order.
+    pub transactions: Vec<TemplateTransaction>,
+    /// The script of the witness commitment's output, for exactly these transactions.
+    pub witness_commitment: Option<Vec<u8>>,
+    /// Names this template in the next long poll.
+    pub longpollid: String,
+    /// What may be changed: `time`, `transactions`, `prevblock` and others of BIP 22 and 23.
+    pub mutable: Vec<String>,
+}
+
+/// A transaction to be included as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateTransaction {
+    /// Serialized with its witness.
+    pub data: Vec<u8>,
+    /// Its id, internal byte order: a leaf of the merkle tree.
+    pub txid: [u8; 32],
+}
+
+/// A template that cannot be mined; the message names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Missing, or of the wrong type.
+    #[error("template: {0}")]
+    Shape(String),
+    /// A field whose hex does not read.
+    #[error("template: field '{field}' is not {expected}")]
+    Hex {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A number out of its range.
+    #[error("template: field '{field}' is {value}, which is out of range")]
+    Range {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: i64,
+    },
+    /// `bits` is no target.
+    #[error("template: field 'bits': {0}")]
+    Bits(#[from] TargetError),
+    /// More transactions than a block can hold.
+    #[error("template: {0} transactions are more than a block holds")]
+    TooMany(usize),
+}
+
+impl Template {
+    /// Reads `getblocktemplate`'s result.
+    ///
+    /// # Errors
+    /// Names the first field that is missing, malformed or out of range.
+    pub fn from_json(value: Value) -> Result<Self, TemplateError> {
+        let raw: Raw =
+            serde_json::from_value(value).map_err(|e| TemplateError::Shape(e.to_string()))?;
+        if raw.transactions.len() > MAX_TRANSACTIONS {
+            return Err(TemplateError::TooMany(raw.transactions.len()));
+        }
+        let bits = u32::from_str_radix(&raw.bits, 16)
+            .map_err(|_| TemplateError::Hex { field: "bits", expected: "8 hex digits" })?;
+        let coinbase_value = u64::try_from(raw.coinbasevalue)
+            .ok()
+            .and_then(|sats| Sats::from_sat(sats).ok())
+            .ok_or(TemplateError::Range { field: "coinbasevalue", value: raw.coinbasevalue })?;
+        Ok(Self {
+            version: version(raw.version)?,
+            height: unsigned("height", raw.height)?,
+            prev_hash: hash("previousblockhash", &raw.previousblockhash)?,
+            bits,
+            target: Target::from_compact(bits)?,
+            cur_time: unsigned("curtime", raw.curtime)?,
+            min_time: unsigned("mintime", raw.mintime)?,
+            coinbase_value,
+            transactions: raw.transactions.iter().map(transaction).collect::<Result<_, _>>()?,
+            witness_commitment: raw
+                .default_witness_commitment
+                .map(|script| bytes("default_witness_commitment", &script))
+                .transpose()?,
+            longpollid: raw.longpollid,
+            mutable: raw.mutable,
+        })
+    }
+}
+
+/// The fields used, as they come.
+#[derive(Deserialize)]
+struct Raw {
+    version: i64,
+    height: i64,
+    previousblockhash: String,
+    bits: String,
+    curtime: i64,
+    mintime: i64,
+    coinbasevalue: i64,
+    transactions: Vec<RawTransaction>,
+    default_witness_commitment: Option<String>,
+    #[serde(default)]
+    longpollid: String,
+    #[serde(default)]
+    mutable: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawTransaction {
+    data: String,
+    txid: String,
+}
+
+fn transaction(raw: &RawTransaction) -> Result<TemplateTransaction, TemplateError> {
+    Ok(TemplateTransaction {
+        data: bytes("transactions.data", &raw.data)?,
+        txid: hash("transactions.txid", &raw.txid)?,
+    })
+}
+
+/// The version is a signed number in JSON and 32 plain bits in the header.
+fn version(value: i64) -> Result<u32, TemplateError> {
+    i32::try_from(value)
+        .map(i32::cast_unsigned)
+        .map_err(|_| TemplateError::Range { field: "version", value })
+}
+
+fn unsigned(field: &'static str, value: i64) -> Result<u32, TemplateError> {
+    u32::try_from(value).map_err(|_| TemplateError::Range { field, value })
+}
+
+fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, TemplateError> {
+    hex::decode(text).map_err(|_| TemplateError::Hex { field, expected: "hex" })
+}
+
+fn hash(field: &'static str, text: &str) -> Result<[u8; 32], TemplateError> {
+    parse_hash(text).ok_or(TemplateError::Hex { field, expected: "a hash of 64 hex digits" })
+}
+
+/// A hash from the order in which people and RPC write it into internal order.
+pub(super) fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    bytes.reverse();
+    Some(bytes)
+}
+
+/// A hash from internal order into the order in which people and RPC write it.
+pub(super) fn display_hash(hash: &[u8; 32]) -> String {
+    let mut bytes = *hash;
+    bytes.reverse();
+    hex::encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer() -> Value {
+        json!({
+            "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
+            "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
+            "previousblockhash": "00000000000000000000000000000000000000000000000000000000000000ff",
+            "transactions": [{"data": "0102", "txid": format!("{:064x}", 7), "fee": 1}],
+            "default_witness_commitment": "6a24aa21a9ed", "longpollid": "x1",
+            "mutable": ["time"], "rules": ["!segwit"]
+        })
+    }
+
+    #[test]
+    fn a_template_is_read_into_internal_order() {
+        let template = Template::from_json(answer()).unwrap();
+        assert_eq!(template.prev_hash[0], 0xff);
+        assert_eq!(template.transactions[0].txid[0], 7);
+        assert_eq!(template.target, Target::from_compact(0x207f_ffff).unwrap());
+        assert_eq!(template.witness_commitment.unwrap()[0], 0x6a);
+        let text = "000000000000000000000000000000000000000000000000000000000000a0ff";
+        assert_eq!(display_hash(&parse_hash(text).unwrap()), text);
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        for (field, value) in [
+            ("height", json!(-1)),
+            ("bits", json!("zz")),
+            ("bits", json!("ff123456")),
+            ("coinbasevalue", json!(i64::MAX)),
+            ("previousblockhash", json!("00")),
+            ("default_witness_commitment", json!("0")),
+            ("version", json!(1_u64 << 40)),
+        ] {
+            let mut broken = answer();
+            broken[field] = value.clone();
+            let error = Template::from_json(broken).unwrap_err().to_string();
+            assert!(error.contains(field), "{field} = {value}: {error}");
+        }
+        let error = Template::from_json(json!({"height": 1})).unwrap_err().to_string();
+        assert!(error.contains("missing field"), "{error}");
+    }
+}

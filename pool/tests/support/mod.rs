@@ -1,0 +1,237 @@
+//! What the process tests need: a demo pool as a child process, and a miner that talks Stratum to
+//! it over a real socket and finds real shares.
+
+#![expect(clippy::disallowed_methods, reason = "tests of processes run on the machine's clock")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    collections::HashSet,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant, SystemTime},
+};
+
+use serde_json::Value;
+use stratum::{
+    job::sha256d,
+    v1::client::{ClientEvent, ClientJob, ClientSession, ClientSettings, Solution, SubmitToken},
+};
+use units::{Moment, UnixMillis};
+
+pub(crate) const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+/// No wait in these tests is longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `wattproof-pool demo` on free ports.
+#[derive(Debug)]
+pub(crate) struct DemoPool {
+    child: Child,
+    pub(crate) stratum: SocketAddr,
+    pub(crate) http: SocketAddr,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl DemoPool {
+    pub(crate) fn start(data: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wattproof-pool"))
+            .args(["demo", "--stratum", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .env("WATTPROOF_POOL_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut next = |name: &str| {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let (key, value) = line.trim().split_once(' ').unwrap_or((&line, ""));
+            assert_eq!(key, name, "{line:?}");
+            value.trim().to_owned()
+        };
+        let stratum = next("stratum").trim_start_matches("stratum+tcp://").parse().unwrap();
+        let http =
+            next("page").trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+        next("data");
+        Self { child, stratum, http, _stdout: stdout }
+    }
+
+    /// As SIGKILL would have it: no handler runs, nothing is flushed.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+
+    /// SIGTERM, and the exit status that follows.
+    pub(crate) fn stop(mut self) -> bool {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().success()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: pool\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        body.to_owned()
+    }
+
+    pub(crate) fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path)).unwrap()
+    }
+
+    /// Polls `/api/v1/pool` until `holds`.
+    pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let pool = self.json("/api/v1/pool");
+            if holds(&pool) {
+                return pool;
+            }
+            assert!(start.elapsed() < PATIENCE, "{what} did not come: {pool}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A failed test leaves no process behind.
+impl Drop for DemoPool {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+/// A miner on a blocking socket: hashes between looks at the socket.
+#[derive(Debug)]
+pub(crate) struct Miner {
+    stream: TcpStream,
+    session: ClientSession,
+    start: Instant,
+    job: Option<std::sync::Arc<ClientJob>>,
+    xn2: u64,
+    pending: HashSet<SubmitToken>,
+    pub(crate) accepted: u64,
+    pub(crate) rejected: Vec<String>,
+}
+
+impl Miner {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let start = Instant::now();
+        let settings = ClientSettings {
+            user: format!("{ADDRESS}.test"),
+            // A millionth of difficulty 1: a share each 4,300 hashes.
+            password: "d=0.000001".to_owned(),
+            agent: "test".to_owned(),
+            version_mask: 0,
+            suggest_difficulty: None,
+            energy: false,
+        };
+        let session = ClientSession::new(settings, moment(start));
+        Self {
+            stream,
+            session,
+            start,
+            job: None,
+            xn2: 0,
+            pending: HashSet::new(),
+            accepted: 0,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Mines until `enough`, or until the pool has gone (`false`).
+    pub(crate) fn mine(&mut self, mut enough: impl FnMut(&Self) -> bool) -> bool {
+        let start = Instant::now();
+        while !enough(self) {
+            assert!(start.elapsed() < PATIENCE, "accepted {}, {:?}", self.accepted, self.rejected);
+            self.hash();
+            if !self.exchange() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits for the answers that are still out.
+    pub(crate) fn settle(&mut self) {
+        let start = Instant::now();
+        while !self.pending.is_empty() && start.elapsed() < PATIENCE && self.exchange() {}
+    }
+
+    fn hash(&mut self) {
+        let Some(job) = self.job.clone() else { return };
+        if self.pending.len() > 200 {
+            return;
+        }
+        self.xn2 += 1;
+        let xn2 = self.xn2.to_be_bytes().to_vec();
+        let mut header = job.header(&xn2, job.ntime, job.version);
+        for nonce in 0..20_000_u32 {
+            header[76..].copy_from_slice(&nonce.to_le_bytes());
+            if job.target.is_met_by(&sha256d(&header)) {
+                let solution = Solution {
+                    job_id: job.id.clone(),
+                    xn2: xn2.clone(),
+                    ntime: job.ntime,
+                    nonce,
+                    version_bits: None,
+                };
+                self.pending.insert(self.session.submit(&solution, moment(self.start)));
+            }
+        }
+    }
+
+    fn exchange(&mut self) -> bool {
+        let mut out = Vec::new();
+        self.session.transmit(&mut out);
+        if self.stream.write_all(&out).is_err() {
+            return false;
+        }
+        let mut buffer = [0; 65_536];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => self.session.receive(&buffer[..length], moment(self.start)).unwrap(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+        while let Some(event) = self.session.poll() {
+            self.take(event);
+        }
+        true
+    }
+
+    fn take(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Job(job) => self.job = Some(job),
+            ClientEvent::Verdict { token, result, .. } => {
+                assert!(self.pending.remove(&token), "a share was answered twice");
+                match result {
+                    Ok(()) => self.accepted += 1,
+                    Err(error) => self.rejected.push(error.to_string()),
+                }
+            }
+            ClientEvent::AuthorizationFailed { message } => panic!("not authorized: {message}"),
+            ClientEvent::Closed { reason } => panic!("closed: {reason}"),
+            ClientEvent::Authorized
+            | ClientEvent::EnergyAccepted { .. }
+            | ClientEvent::EnergyVerdict { .. }
+            | ClientEvent::Message(_)
+            | ClientEvent::Notice(_)
+            | ClientEvent::Reconnect { .. } => {}
+        }
+    }
+}
+
+fn moment(start: Instant) -> Moment {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Moment { mono: start.elapsed(), unix: UnixMillis::new(unix.as_millis().try_into().unwrap()) }
+}

@@ -1,0 +1,184 @@
+//! Everything a miner asks but `mining.submit`: who it is, what it can, what it would like.
+//!
+//! Each method is answered at once, but authorizations and energy reports, which the pool
+//! answers. An unknown method is an error and never the end.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use units::{Difficulty, Moment, Target};
+
+use super::pending::{Asked, Wish};
+use super::{Event, OTHER, Session, TOO_MANY_WORKERS};
+use crate::judge::Reason;
+use crate::v1::message::{
+    Id, Message, Text, hex_u32, number, quoted, readable, text, write_error, write_result,
+};
+
+/// Longest list of extensions that is answered.
+const MAX_EXTENSIONS: usize = 16;
+/// Longest name of a miner's software that is kept, characters.
+const MAX_AGENT: usize = 128;
+
+impl Session {
+    /// Answers one request.
+    pub(super) fn request(&mut self, id: &Id, method: &str, message: &Message<'_>, now: Moment) {
+        let params = message.params();
+        match method {
+            "mining.authorize" => self.ask_to_authorize(id, &params),
+            "mining.configure" => self.configure(id, &params),
+            "mining.extranonce.subscribe" => write_result(&mut self.outbox, id, "true"),
+            "mining.get_transactions" => self.refuse(id, "transactions are not served"),
+            "mining.ping" => write_result(&mut self.outbox, id, "\"pong\""),
+            "mining.report_energy" => self.ask_for_energy(id, &params),
+            "mining.subscribe" => self.subscribe(id, &params),
+            "mining.suggest_difficulty" => {
+                let wanted = params.first().copied().and_then(number);
+                self.suggest(id, wanted.and_then(|value| Difficulty::new(value).ok()), now);
+            }
+            "mining.suggest_target" => {
+                let wanted = params.first().copied().and_then(target);
+                self.suggest(id, wanted.map(Target::difficulty), now);
+            }
+            _ => self.refuse(id, "unknown method"),
+        }
+    }
+
+    fn refuse(&mut self, id: &Id, why: &str) {
+        write_error(&mut self.outbox, id, OTHER, why);
+    }
+
+    fn subscribe(&mut self, id: &Id, params: &[&RawValue]) {
+        let xn1 = hex::encode(self.xn1);
+        let result = format!(
+            "[[[\"mining.set_difficulty\",\"{xn1}\"],[\"mining.notify\",\"{xn1}\"]],\"{xn1}\",{}]",
+            self.settings.xn2_size
+        );
+        write_result(&mut self.outbox, id, &result);
+        if !self.subscribed {
+            self.subscribed = true;
+            let agent = params.first().copied().and_then(text).unwrap_or_default();
+            self.events.push_back(Event::Subscribed { agent: readable(&agent, MAX_AGENT) });
+        }
+    }
+
+    fn ask_to_authorize(&mut self, id: &Id, params: &[&RawValue]) {
+        let limits = &self.settings.limits;
+        let user = params.first().copied().and_then(text).unwrap_or_default();
+        let password = params.get(1).copied().and_then(text).unwrap_or_default();
+        let refusal = if user.is_empty() || user.len() > limits.max_user {
+            Some("the user name is missing or too long")
+        } else if self.waiting.len() >= limits.max_waiting {
+            Some(Reason::Busy.message())
+        } else if self.workers.len() >= limits.max_workers && !self.workers.contains_key(&*user) {
+            Some(TOO_MANY_WORKERS)
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            write_error(&mut self.outbox, id, Reason::Unauthorized.code(), why);
+            return;
+        }
+        let asked = Asked::Authorize { user: user.as_ref().into(), wish: Wish::parse(&password) };
+        let token = self.waiting.add(id.clone(), asked);
+        let (user, password) = (user.into_owned(), password.into_owned());
+        self.events.push_back(Event::Authorize { token, user, password });
+    }
+
+    fn suggest(&mut self, id: &Id, wanted: Option<Difficulty>, now: Moment) {
+        match wanted {
+            Some(difficulty) => {
+                self.vardiff.suggest(difficulty, now.mono);
+                write_result(&mut self.outbox, id, "true");
+            }
+            None => self.refuse(id, "no difficulty can be read from that"),
+        }
+    }
+
+    /// The worker must be one of this connection's; the pool checks the rest, which is signed.
+    fn ask_for_energy(&mut self, id: &Id, params: &[&RawValue]) {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            worker: Text<'a>,
+        }
+        if self.settings.energy_interval.is_none() {
+            return self.refuse(id, "energy reports are not taken here");
+        }
+        let Some(report) = params.first() else { return self.refuse(id, "a report is missing") };
+        let Ok(Named { worker }) = serde_json::from_str(report.get()) else {
+            return self.refuse(id, "the report names no worker");
+        };
+        let Some(&worker) = self.workers.get(&*worker.0) else {
+            let reason = Reason::Unauthorized;
+            return write_error(&mut self.outbox, id, reason.code(), reason.message());
+        };
+        if self.waiting.len() >= self.settings.limits.max_waiting {
+            return self.refuse(id, Reason::Busy.message());
+        }
+        let token = self.waiting.add(id.clone(), Asked::Energy);
+        let report = (*report).to_owned();
+        self.events.push_back(Event::Energy { token, worker, report });
+    }
+
+    /// BIP 310: answers each extension by name.
+    fn configure(&mut self, id: &Id, params: &[&RawValue]) {
+        let names: Option<Vec<Text<'_>>> =
+            params.first().and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let Some(names) = names else {
+            return self.refuse(id, "configure takes a list of extensions and their parameters");
+        };
+        let options: Map<String, Value> =
+            params.get(1).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let mut answers = String::new();
+        for name in names.iter().take(MAX_EXTENSIONS) {
+            let comma = if answers.is_empty() { "" } else { "," };
+            let answer = self.extension(&name.0, &options);
+            write!(answers, "{comma}{}:{answer}", quoted(&name.0)).expect("a String takes it");
+        }
+        write_result(&mut self.outbox, id, &format!("{{{answers}}}"));
+    }
+
+    /// The JSON value of one extension, and after it the members that belong to it.
+    fn extension(&mut self, name: &str, options: &Map<String, Value>) -> String {
+        match name {
+            "version-rolling" => {
+                let mask = match options.get("version-rolling.mask") {
+                    None => Some(u32::MAX),
+                    Some(mask) => mask.as_str().and_then(hex_u32),
+                };
+                let Some(mask) = mask else {
+                    return quoted("the mask is not 8 hexadecimal digits");
+                };
+                self.mask = mask & self.settings.version_mask;
+                let on = self.mask != 0;
+                format!("{on},\"version-rolling.mask\":\"{:08x}\"", self.mask)
+            }
+            "minimum-difficulty" => {
+                let value = options.get("minimum-difficulty.value").and_then(Value::as_f64);
+                let floor = value.and_then(|value| Difficulty::new(value).ok());
+                if let Some(floor) = floor {
+                    self.vardiff.raise_floor(floor);
+                }
+                floor.is_some().to_string()
+            }
+            "subscribe-extranonce" | "info" => true.to_string(),
+            "energy-report" => match self.settings.energy_interval {
+                Some(every) => {
+                    format!("true,\"energy-report.interval\":{}", every.as_secs().max(1))
+                }
+                None => false.to_string(),
+            },
+            _ => false.to_string(),
+        }
+    }
+}
+
+/// 64 hexadecimal digits, most significant first.
+fn target(raw: &RawValue) -> Option<Target> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text(raw)?.as_bytes(), &mut bytes).ok()?;
+    (bytes != [0; 32]).then(|| Target::from_be_bytes(bytes))
+}

@@ -1,0 +1,454 @@
+//! The pool's side of one connection.
+//!
+//! Read [`Session`]: `receive` what the socket brought, then `poll` until it gives nothing, then
+//! write out what `transmit` gives; call `timeout` when `next_timeout` has come. The pool answers
+//! [`Event::Authorize`], [`Event::Share`] and [`Event::Energy`] in its own time.
+//!
+//! It deliberately doesn't know who may mine, doesn't store anything, and never takes a share's
+//! credit into its own hands: an [`AcceptedShare`] is made in one place only, from what
+//! [`crate::judge()`] found. Requests may come in any order and before answers. Work is sent once a
+//! subscription and one authorization were answered, difficulty always before the job that it
+//! belongs to; what a slow reader hasn't been sent yet is replaced by what is newer.
+//!
+//! A resumed subscription gets a new extranonce 1: the memory of credited headers belongs to a
+//! session, and so must the space of headers.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use units::{Difficulty, Moment, Target, UnixMillis};
+
+use self::pending::{Asked, InFlight, Patience, Waiting, Wish};
+use self::work::Board;
+use super::lines::LineBuffer;
+use super::message::{Id, Message, quoted, write_error, write_request, write_result};
+use super::{Fatal, Stop};
+use crate::job::{Job, coinbase};
+use crate::judge::{Judged, Reason};
+use crate::vardiff::Vardiff;
+
+mod handshake;
+mod pending;
+mod settings;
+mod submit;
+mod work;
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;
+
+pub use self::pending::{RequestToken, ShareToken};
+pub use self::settings::{Limits, Settings};
+
+/// One connection of a miner.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    xn1: [u8; 4],
+    lines: LineBuffer,
+    outbox: Vec<u8>,
+    events: VecDeque<Event>,
+    subscribed: bool,
+    workers: HashMap<Box<str>, WorkerKey>,
+    waiting: Waiting,
+    in_flight: InFlight,
+    board: Board,
+    vardiff: Vardiff,
+    /// Version bits that this connection may roll in the work to come.
+    mask: u32,
+    /// For what brings the pool nothing.
+    patience: Patience,
+    /// For shares, under variable difficulty.
+    appetite: Patience,
+    garbage: u32,
+    born: Duration,
+    heard: Duration,
+    sweep_at: Duration,
+    closed: bool,
+}
+
+/// The pool's number for a worker; opaque here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerKey(u32);
+
+/// What a session tells the pool.
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody wants to mine as `user`: answer with [`Session::authorize`].
+    Authorize {
+        /// Names the request.
+        token: RequestToken,
+        /// As sent, at most `max_user` bytes.
+        user: String,
+        /// As sent; what it asks of the difficulty is already known here.
+        password: String,
+    },
+    /// The connection ends, for this reason: write out what `transmit` gives and close it.
+    Close {
+        /// In plain words.
+        reason: String,
+    },
+    /// A worker reports energy: answer with [`Session::answer_energy`].
+    Energy {
+        /// Names the request.
+        token: RequestToken,
+        /// The worker that the report names, which is authorized on this connection.
+        worker: WorkerKey,
+        /// The report's JSON text, as it was signed.
+        report: Box<RawValue>,
+    },
+    /// A share was refused, and the miner told so.
+    Rejected {
+        /// Whose, where that is known.
+        worker: Option<WorkerKey>,
+        /// Why.
+        reason: Reason,
+    },
+    /// A share holds: record it, then answer with [`Session::acknowledge`].
+    Share {
+        /// Names the share.
+        token: ShareToken,
+        /// What was proven.
+        share: AcceptedShare,
+    },
+    /// The miner subscribed.
+    Subscribed {
+        /// What it calls itself, at most 128 characters, none of them control characters.
+        agent: String,
+    },
+}
+
+/// A share that holds, with what a ledger and a block need. Only a session makes one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AcceptedShare {
+    /// Who is credited.
+    pub worker: WorkerKey,
+    /// The job.
+    pub job: Arc<Job>,
+    /// The connection's extranonce 1.
+    pub xn1: [u8; 4],
+    /// The miner's extranonce 2.
+    pub xn2: Vec<u8>,
+    /// Header, hash, work, and whether it is a block.
+    pub judged: Judged,
+    /// The target that the job was issued at.
+    pub target: Target,
+    /// That target as it was announced: for people.
+    pub difficulty: Difficulty,
+    /// When it came.
+    pub at: UnixMillis,
+}
+
+impl WorkerKey {
+    /// The worker numbered `key`.
+    #[must_use]
+    pub const fn new(key: u32) -> Self {
+        Self(key)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl AcceptedShare {
+    /// The coinbase transaction of this share, without witness.
+    #[must_use]
+    pub fn coinbase(&self) -> Vec<u8> {
+        coinbase(&self.job.template, &self.xn1, &self.xn2)
+    }
+}
+
+impl Session {
+    /// A connection that has just been accepted. `xn1` must be its own among all connections that
+    /// get the same jobs, for ever.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, xn1: [u8; 4], now: Moment) -> Self {
+        let vardiff = Vardiff::new(settings.difficulty, now.mono);
+        let patience = Patience::new(settings.limits.nuisance_burst, now.mono);
+        let appetite = Patience::new(settings.limits.share_burst, now.mono);
+        Self {
+            xn1,
+            lines: LineBuffer::default(),
+            outbox: Vec::new(),
+            events: VecDeque::new(),
+            subscribed: false,
+            workers: HashMap::new(),
+            waiting: Waiting::default(),
+            in_flight: InFlight::default(),
+            board: Board::default(),
+            sweep_at: now.mono.saturating_add(sweep_interval(&vardiff)),
+            vardiff,
+            mask: 0,
+            patience,
+            appetite,
+            garbage: 0,
+            born: now.mono,
+            heard: now.mono,
+            closed: false,
+            settings,
+        }
+    }
+
+    /// Takes what the socket brought. Call [`Self::poll`] until it gives nothing before the next.
+    ///
+    /// # Errors
+    /// When the connection must end: write out what `transmit` still gives and close it.
+    pub fn receive(&mut self, bytes: &[u8], now: Moment) -> Result<(), Fatal> {
+        if self.closed {
+            return Err(Fatal::Closed);
+        }
+        self.heard = now.mono;
+        self.refill(now.mono);
+        let mut lines = std::mem::take(&mut self.lines);
+        let result = lines.feed(bytes, self, Self::max_line, |session, line| {
+            session.line(line, now).map_err(Stop::Fatal)
+        });
+        self.lines = lines;
+        result.map_err(|stop| {
+            self.closed = true;
+            stop.into_fatal(self.max_line())
+        })
+    }
+
+    /// Gives out new work. Jobs of an older epoch are stale from now on, whether or not the miner
+    /// has been told yet; a job that is replaced before it was written is never sent.
+    pub fn set_job(&mut self, job: Arc<Job>, now: Moment) {
+        if !self.board.has_given() {
+            self.vardiff.restart(now.mono);
+        }
+        self.board.set(job, self.settings.limits.max_jobs_kept);
+    }
+
+    /// What happened, oldest first.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Appends what is to be written. Call it when the socket can take more, and not before the
+    /// last was written: work that waits here is replaced by newer work.
+    pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.outbox);
+        self.outbox.shrink_to(OUTBOX_KEPT);
+        if self.subscribed && !self.workers.is_empty() && !self.closed {
+            self.board.write(&self.vardiff, self.mask, self.settings.limits.max_jobs_kept, out);
+        }
+    }
+
+    /// Whether more input is welcome. While it isn't, leave the socket unread: what waits for an
+    /// answer or a reader is at half its limit, or shares come in a flood. Past the limits shares
+    /// are refused as [`Reason::Busy`]. Ask again after `acknowledge`, `transmit` and `timeout`.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        let limits = &self.settings.limits;
+        self.in_flight.len() <= limits.max_in_flight / 2
+            && self.outbox.len() <= limits.max_outbox / 2
+            && !self.is_flooded()
+    }
+
+    /// When [`Self::timeout`] wants to be called, on the monotonic clock; `None` once closed.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Duration> {
+        if self.closed {
+            return None;
+        }
+        let (deadline, _) = self.deadline();
+        let next = deadline.min(self.sweep_at);
+        Some(if self.is_flooded() { next.min(self.appetite.next_refill()) } else { next })
+    }
+
+    /// Looks at deadlines and at difficulty, so that a miner that falls quiet is lowered.
+    pub fn timeout(&mut self, now: Moment) {
+        if self.closed {
+            return;
+        }
+        let (deadline, why) = self.deadline();
+        if now.mono >= deadline {
+            self.closed = true;
+            self.events.push_back(Event::Close { reason: why.to_owned() });
+            return;
+        }
+        self.refill(now.mono);
+        if now.mono >= self.sweep_at {
+            self.sweep_at = now.mono.saturating_add(sweep_interval(&self.vardiff));
+            if self.board.has_given() {
+                self.vardiff.poll(now.mono);
+            } else {
+                self.vardiff.restart(now.mono);
+            }
+        }
+    }
+
+    /// Answers [`Event::Authorize`]; a token that was answered before is ignored.
+    pub fn authorize(
+        &mut self,
+        token: RequestToken,
+        answer: Result<WorkerKey, String>,
+        now: Moment,
+    ) {
+        let Some((id, Asked::Authorize { user, wish })) = self.waiting.take(token) else { return };
+        let known = self.workers.contains_key(&user);
+        let room = known || self.workers.len() < self.settings.limits.max_workers;
+        let answer = if room { answer } else { Err(TOO_MANY_WORKERS.to_owned()) };
+        match answer {
+            Ok(worker) => {
+                self.workers.insert(user, worker);
+                match wish {
+                    Some(Wish::Fixed(difficulty)) => self.vardiff.fix(difficulty, now.mono),
+                    Some(Wish::Terahashes(rate)) => self.vardiff.suggest_rate(rate, now.mono),
+                    None => {}
+                }
+                write_result(&mut self.outbox, &id, "true");
+            }
+            Err(why) => {
+                write_error(&mut self.outbox, &id, Reason::Unauthorized.code(), &why);
+            }
+        }
+    }
+
+    /// Answers [`Event::Share`] once the share is recorded, or could not be; a token that was
+    /// answered before is ignored. A share that was not recorded may be sent again.
+    pub fn acknowledge(&mut self, token: ShareToken, verdict: Result<(), Reason>) {
+        let Some((id, key)) = self.in_flight.take(token) else { return };
+        match verdict {
+            Ok(()) => write_result(&mut self.outbox, &id, "true"),
+            Err(reason) => {
+                self.board.forget(key);
+                write_error(&mut self.outbox, &id, reason.code(), reason.message());
+            }
+        }
+    }
+
+    /// Answers [`Event::Energy`]; a token that was answered before is ignored.
+    pub fn answer_energy(&mut self, token: RequestToken, answer: Result<(), String>) {
+        let Some((id, Asked::Energy)) = self.waiting.take(token) else { return };
+        match answer {
+            Ok(()) => write_result(&mut self.outbox, &id, "true"),
+            Err(why) => write_error(&mut self.outbox, &id, OTHER, &why),
+        }
+    }
+
+    /// Shows a line of text on the miner's screen, where it has one.
+    pub fn show_message(&mut self, text: &str) {
+        let params = format!("[{}]", quoted(text));
+        write_request(&mut self.outbox, &Id::Null, "client.show_message", &params);
+    }
+
+    /// Who is authorized on this connection, in no order.
+    pub fn workers(&self) -> impl Iterator<Item = (&str, WorkerKey)> {
+        self.workers.iter().map(|(user, key)| (user.as_ref(), *key))
+    }
+
+    /// Shares handed out and not yet acknowledged.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The connection's extranonce 1.
+    #[must_use]
+    pub const fn xn1(&self) -> [u8; 4] {
+        self.xn1
+    }
+
+    /// The difficulty aimed at now, before the network's is looked at.
+    #[must_use]
+    pub const fn difficulty(&self) -> Difficulty {
+        self.vardiff.difficulty()
+    }
+
+    /// Ends this connection's life at once: what is still in `transmit` may be written.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// The next moment at which the connection is given up, and why.
+    fn deadline(&self) -> (Duration, &'static str) {
+        let limits = &self.settings.limits;
+        let authorized = !self.workers.is_empty();
+        let (from, within, why) = if self.subscribed && authorized {
+            (self.heard, limits.idle, "nothing was heard for too long")
+        } else if self.subscribed {
+            (self.born, limits.authorize_within, "no worker was authorized in time")
+        } else if authorized || self.waiting.len() > 0 {
+            (self.born, limits.authorize_within, "no subscription came in time")
+        } else {
+            (self.born, limits.subscribe_within, "no subscription came in time")
+        };
+        (from.saturating_add(within), why)
+    }
+
+    fn max_line(&self) -> usize {
+        let limits = &self.settings.limits;
+        if self.workers.is_empty() { limits.max_line_unauthorized } else { limits.max_line }
+    }
+
+    /// Understands one line.
+    fn line(&mut self, line: &[u8], now: Moment) -> Result<(), Fatal> {
+        if line.trim_ascii().is_empty() {
+            return self.bear();
+        }
+        let Some(message) = Message::parse(line) else {
+            self.garbage += 1;
+            write_error(&mut self.outbox, &Id::Null, OTHER, "not a JSON request");
+            if self.garbage > self.settings.limits.max_garbage {
+                return Err(Fatal::Garbage(self.garbage));
+            }
+            return self.bear();
+        };
+        let Some(method) = &message.method else {
+            // An answer to something this side sent, or nothing that can be answered.
+            return self.bear();
+        };
+        let method = method.0.clone();
+        let Some(id) = Id::parse(message.id) else {
+            write_error(&mut self.outbox, &Id::Null, OTHER, "id must be a number or a string");
+            return self.bear();
+        };
+        if method == "mining.submit" {
+            self.submit(id, &message, now)?;
+        } else {
+            self.request(&id, &method, &message, now);
+            self.bear()?;
+        }
+        let unread = self.outbox.len();
+        if unread > self.settings.limits.max_outbox {
+            return Err(Fatal::NotReading(unread));
+        }
+        Ok(())
+    }
+
+    /// Counts something that brings the pool nothing.
+    fn bear(&mut self) -> Result<(), Fatal> {
+        if self.patience.draw() { Ok(()) } else { Err(Fatal::Nuisance) }
+    }
+
+    fn refill(&mut self, now: Duration) {
+        let limits = &self.settings.limits;
+        self.patience.refill(now, limits.nuisance_burst, limits.nuisance_per_second);
+        self.appetite.refill(now, limits.share_burst, limits.shares_per_second);
+    }
+
+    /// Whether shares come faster than they should for long; never where the operator has
+    /// switched variable difficulty off.
+    fn is_flooded(&self) -> bool {
+        self.settings.difficulty.vardiff && self.appetite.left() == 0
+    }
+}
+
+/// Stratum's "other" error.
+const OTHER: u16 = 20;
+const TOO_MANY_WORKERS: &str = "too many workers on one connection";
+/// Capacity kept for answers; more is given back.
+const OUTBOX_KEPT: usize = 2048;
+
+/// Looks at difficulty about once a share, between one second and fifteen.
+fn sweep_interval(vardiff: &Vardiff) -> Duration {
+    vardiff.share_interval().clamp(Duration::from_secs(1), Duration::from_secs(15))
+}

@@ -1,0 +1,288 @@
+//! The two programs the demo starts: started apart from the terminal's Ctrl-C, watched, asked to
+//! end, and never left behind.
+//!
+//! Each child has its own process group, so that Ctrl-C reaches this program alone and the ending
+//! keeps its order (miner first, pool after). What a child prints goes to two files beside its
+//! data, `NAME.out` and `NAME.log`; the lines it announces itself with are read back from there.
+//! This module deliberately knows nothing of what the programs do.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::clock;
+use crate::demo::interrupt::Interrupt;
+use crate::failure::Failure;
+
+/// How often a child is looked at while something is awaited.
+const LOOK: Duration = Duration::from_millis(25);
+/// How long a child that is dropped on the way out of a failure may take before it is killed.
+const DROP_LIMIT: Duration = Duration::from_secs(3);
+/// How many lines of a dead child's log are shown.
+const LOG_LINES: usize = 15;
+
+/// A started program. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    name: &'static str,
+    child: Child,
+    out: PathBuf,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+impl Running {
+    /// Starts `command` with its output going to files in `folder`.
+    ///
+    /// # Errors
+    /// Fails where a file cannot be made or the program cannot be started.
+    pub(crate) fn start(
+        name: &'static str,
+        mut command: Command,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
+        let out = folder.join(format!("{name}.out"));
+        let log = folder.join(format!("{name}.log"));
+        let create = |path: &Path| {
+            File::create(path)
+                .map_err(|e| Failure::new(format!("{} cannot be written: {e}", path.display())))
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(create(&out)?)
+            .stderr(create(&log)?)
+            .process_group(0)
+            .spawn()
+            .map_err(|e| Failure::new(format!("the {name} cannot be started: {e}")))?;
+        Ok(Self { name, child, out, log, ended: None })
+    }
+
+    /// Waits for the line `KEY  VALUE` on the child's stdout and returns the value.
+    ///
+    /// # Errors
+    /// Fails where the child ends first, `limit` passes, or somebody asks to stop.
+    pub(crate) fn announced(
+        &mut self,
+        key: &str,
+        limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<String, Failure> {
+        let begun = clock::now();
+        loop {
+            let text = fs::read_to_string(&self.out).unwrap_or_default();
+            if let Some(value) = announcement(&text, key) {
+                return Ok(value.to_owned());
+            }
+            self.check_alive()?;
+            if interrupt.is_set() {
+                return Err(Failure::new(format!("stopped while the {} was starting", self.name)));
+            }
+            if begun.elapsed() > limit {
+                let limit = limit.as_secs();
+                let why = format!("the {} did not print its `{key}` line in {limit} s", self.name);
+                return Err(Failure::new(why).with(&self.last_words()));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Nothing while the child runs.
+    ///
+    /// # Errors
+    /// Names the exit status and the end of the log where it has ended unasked.
+    pub(crate) fn check_alive(&mut self) -> Result<(), Failure> {
+        match self.look()? {
+            None => Ok(()),
+            Some(status) => {
+                let why = format!("the {} ended unasked ({status})", self.name);
+                Err(Failure::new(why).with(&self.last_words()))
+            }
+        }
+    }
+
+    /// Sends SIGINT and waits for the end; kills it after `limit`, or at once when somebody asks
+    /// to stop a second time.
+    ///
+    /// # Errors
+    /// Fails where the child had to be killed, or ended with another exit status than 0.
+    pub(crate) fn stop(&mut self, limit: Duration, interrupt: &Interrupt) -> Result<(), Failure> {
+        self.check_alive()?;
+        self.send_interrupt();
+        match self.await_end(limit, interrupt)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => {
+                let why = format!("the {} was asked to stop and ended with {status}", self.name);
+                Err(Failure::new(why).with(&self.last_words()))
+            }
+            None => {
+                self.kill();
+                let why = format!("the {} did not stop when asked and was killed", self.name);
+                Err(Failure::new(why).with(&self.last_words()))
+            }
+        }
+    }
+
+    /// The end of the child's log, as lines to put under a failure.
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+        tail.iter().map(|line| format!("\n  {}: {line}", self.name)).collect()
+    }
+
+    fn await_end(
+        &mut self,
+        limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Option<ExitStatus>, Failure> {
+        let begun = clock::now();
+        loop {
+            if let Some(status) = self.look()? {
+                return Ok(Some(status));
+            }
+            if begun.elapsed() > limit || interrupt.take() {
+                return Ok(None);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// The exit status where the child has ended. Reaps it.
+    fn look(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        if self.ended.is_none() {
+            self.ended = self
+                .child
+                .try_wait()
+                .map_err(|e| Failure::new(format!("waiting for the {}: {e}", self.name)))?;
+        }
+        Ok(self.ended)
+    }
+
+    /// Sends SIGINT by the shell's own `kill`, which every POSIX system has. The process was not
+    /// reaped yet, so its number cannot belong to another. A child that misses it meets its limit.
+    fn send_interrupt(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("sh")
+            .args(["-c", r#"kill -s INT "$1""#, "sh", &pid])
+            .stdin(Stdio::null())
+            .status();
+        if !sent.is_ok_and(|status| status.success()) {
+            eprintln!("the {} (process {pid}) could not be sent SIGINT", self.name);
+        }
+    }
+
+    fn kill(&mut self) {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        match killed {
+            Ok(status) => self.ended = Some(status),
+            Err(e) => eprintln!("the {} (process {}) stays: {e}", self.name, self.child.id()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.look(), Ok(Some(_))) {
+            return;
+        }
+        self.send_interrupt();
+        if !matches!(self.await_end(DROP_LIMIT, &Interrupt::default()), Ok(Some(_))) {
+            self.kill();
+        }
+    }
+}
+
+/// The value of the first whole line that starts with the word `key`.
+fn announcement<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .find(|(word, _)| *word == key)
+        .map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn shell(script: &str, folder: &Path) -> Running {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Running::start("pool", command, folder).unwrap()
+    }
+
+    #[test]
+    fn an_announcement_is_a_whole_line() {
+        let text = "stratum  stratum+tcp://127.0.0.1:3333\npage     http://127.0.0.1:80";
+        assert_eq!(announcement(text, "stratum"), Some("stratum+tcp://127.0.0.1:3333"));
+        assert_eq!(announcement(text, "page"), None);
+        assert_eq!(announcement(&format!("{text}80/\n"), "page"), Some("http://127.0.0.1:8080/"));
+        assert_eq!(announcement(text, "strat"), None);
+    }
+
+    #[test]
+    fn a_child_announces_itself_and_stops_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap 'exit 0' INT; echo 'page  http://here/'; while :; do sleep 0.05; done";
+        let mut child = shell(script, folder.path());
+        let quiet = Interrupt::default();
+        assert_eq!(child.announced("page", LIMIT, &quiet).unwrap(), "http://here/");
+        child.check_alive().unwrap();
+        child.stop(LIMIT, &quiet).unwrap();
+        assert!(child.ended.unwrap().success());
+    }
+
+    #[test]
+    fn a_child_that_dies_is_named_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = shell("echo 'no such port' >&2; exit 3", folder.path());
+        let failure = child.announced("page", LIMIT, &Interrupt::default()).unwrap_err();
+        let text = failure.to_string();
+        assert!(text.contains("the pool ended unasked"), "{text}");
+        assert!(text.contains("pool: no such port"), "{text}");
+    }
+
+    #[test]
+    fn a_deaf_child_is_killed_after_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap '' INT; echo 'page  x'; while :; do sleep 0.05; done";
+        let mut child = shell(script, folder.path());
+        let quiet = Interrupt::default();
+        child.announced("page", LIMIT, &quiet).unwrap();
+        let failure = child.stop(Duration::from_millis(200), &quiet).unwrap_err();
+        assert!(failure.to_string().contains("was killed"), "{failure}");
+        assert!(child.ended.is_some());
+    }
+
+    #[test]
+    fn a_second_interrupt_does_not_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap '' INT; echo 'page  x'; while :; do sleep 0.05; done";
+        let mut child = shell(script, folder.path());
+        let interrupt = Interrupt::default();
+        child.announced("page", LIMIT, &interrupt).unwrap();
+        interrupt.raise();
+        let begun = clock::now();
+        child.stop(Duration::from_secs(60), &interrupt).unwrap_err();
+        assert!(begun.elapsed() < LIMIT);
+    }
+
+    #[test]
+    fn a_dropped_child_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("ended");
+        let script = format!(
+            "trap 'touch {}; exit 0' INT; echo 'page  x'; while :; do sleep 0.05; done",
+            mark.display()
+        );
+        let mut child = shell(&script, folder.path());
+        child.announced("page", LIMIT, &Interrupt::default()).unwrap();
+        drop(child);
+        assert!(mark.exists());
+    }
+}

@@ -1,0 +1,58 @@
+//! The project's own commands, run as `cargo xtask COMMAND`: `demo` starts the main job on this
+//! machine and shows it, `test` runs every check, `ci` is `test` where anything left out fails.
+//!
+//! Read `demo::run` and `test::run` first. This program deliberately does not link any package of
+//! the workspace: it starts the finished binaries and reads what outside programs can read, so it
+//! sees what a user sees. Times are seconds unless a name says otherwise.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program: what it prints is its result"
+)]
+
+mod clock;
+mod demo;
+mod failure;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build and run the chain, the pool and the miner on this machine, and show what they do
+    Demo(demo::Options),
+    /// Run every check: formatting, lints, tests, documentation, a short demo
+    Test {
+        /// Fail where something had to be left out
+        #[arg(long)]
+        strict: bool,
+    },
+    /// What continuous integration runs: test --strict
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test { strict } => test::run(strict),
+        Command::Ci => test::run(true),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            failure.exit_code()
+        }
+    }
+}

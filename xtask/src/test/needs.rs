@@ -1,0 +1,49 @@
+//! What a step needs from the machine beyond the compiler, and how it is got where it can be.
+//! A new kind of need (a Debian package, a built node) is a new variant with its own way of being
+//! provided. It deliberately asks for no root rights and no password.
+
+use std::process::{Command, Stdio};
+
+use crate::workspace;
+
+/// Something that a step cannot run without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A component of the Rust toolchain whose cargo command has the same name.
+    Component(&'static str),
+}
+
+impl Need {
+    /// Makes sure that it is there, installing it where that is possible.
+    ///
+    /// # Errors
+    /// Says what is missing and why it could not be had.
+    pub(crate) fn provide(&self) -> Result<(), String> {
+        match *self {
+            Self::Component(name) => provide_component(name),
+        }
+    }
+}
+
+fn provide_component(name: &str) -> Result<(), String> {
+    if has_component(name) {
+        return Ok(());
+    }
+    println!("{name} is missing; asking rustup for it");
+    match Command::new("rustup").args(["component", "add", name]).status() {
+        Ok(status) if status.success() && has_component(name) => Ok(()),
+        Ok(status) => Err(format!("{name} is missing and `rustup component add` gave {status}")),
+        Err(e) => Err(format!("{name} is missing and rustup cannot be run ({e})")),
+    }
+}
+
+/// Whether cargo finds the component's command: `cargo fmt`, `cargo clippy`.
+fn has_component(name: &str) -> bool {
+    let command = if name == "rustfmt" { "fmt" } else { name };
+    workspace::cargo()
+        .args([command, "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
