@@ -8,7 +8,7 @@
 //! makes [`telemetry`], which [`metrics`], [`http`] and [`progress`] show. [`run`] puts the tasks
 //! together and takes them apart; [`commands`] are the other things the binary can do.
 //!
-//! Deliberately not here: the protocol (`stratum`), the hashing itself (`kernels`), what a meter
+//! What it deliberately does not do: speak the protocol (`stratum`), hash (`kernels`), say what a meter
 //! means (`energy`). Only [`clock`] reads the time. Units: hashes, hashes a second, microjoules;
 //! difficulty is for the wire and for people.
 

@@ -1,7 +1,8 @@
 //! The project's own commands, run as `cargo xtask COMMAND`: `demo` starts the main job on this
-//! machine and shows it, `test` runs every check, `ci` is `test` where anything left out fails.
+//! machine and shows it, `node` provides a real Bitcoin Core, `test` runs every check, `ci` is `test`
+//! where anything left out fails.
 //!
-//! Read `demo::run` and `test::run` first. This program deliberately does not link any package of
+//! Read `demo::run`, `node::provide` and `test::run` first. This program deliberately does not link any package of
 //! the workspace: it starts the finished binaries and reads what outside programs can read, so it
 //! sees what a user sees. Times are seconds unless a name says otherwise.
 #![expect(
@@ -11,8 +12,12 @@
 )]
 
 mod clock;
+mod debian;
 mod demo;
 mod failure;
+mod node;
+#[cfg(test)]
+mod scripts;
 mod test;
 mod workspace;
 
@@ -32,6 +37,8 @@ struct Cli {
 enum Command {
     /// Build and run the chain, the pool and the miner on this machine, and show what they do
     Demo(demo::Options),
+    /// Provide a real Bitcoin Core, building it where there is none, and print where it is
+    Node,
     /// Run every check: formatting, lints, tests, documentation, a short demo
     Test {
         /// Fail where something had to be left out
@@ -45,6 +52,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Node => node::run(),
         Command::Test { strict } => test::run(strict),
         Command::Ci => test::run(true),
     };

@@ -1,9 +1,10 @@
-//! The two programs the demo starts: started apart from the terminal's Ctrl-C, watched, asked to
-//! end, and never left behind.
+//! The programs the demo starts: started apart from the terminal's Ctrl-C, watched, asked to end,
+//! and never left behind.
 //!
 //! Each child has its own process group, so that Ctrl-C reaches this program alone and the ending
-//! keeps its order (miner first, pool after). What a child prints goes to two files beside its
-//! data, `NAME.out` and `NAME.log`; the lines it announces itself with are read back from there.
+//! keeps its order (miner first, pool after, node last). What a child prints goes to two files
+//! beside its data, `NAME.out` and `NAME.log`; the lines it announces itself with are read back
+//! from there. Where this program is killed on the spot, a guard ends each child in its place.
 //! This module deliberately knows nothing of what the programs do.
 
 use std::fs::{self, File};
@@ -14,13 +15,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock;
+use crate::demo::guard::Guard;
 use crate::demo::interrupt::Interrupt;
 use crate::failure::Failure;
 
 /// How often a child is looked at while something is awaited.
 const LOOK: Duration = Duration::from_millis(25);
 /// How long a child that is dropped on the way out of a failure may take before it is killed.
-const DROP_LIMIT: Duration = Duration::from_secs(3);
+const DROP_LIMIT: Duration = Duration::from_secs(10);
 /// How many lines of a dead child's log are shown.
 const LOG_LINES: usize = 15;
 
@@ -32,6 +34,8 @@ pub(crate) struct Running {
     out: PathBuf,
     log: PathBuf,
     ended: Option<ExitStatus>,
+    /// `None` once the child has ended, or where the system gave none.
+    guard: Option<Guard>,
 }
 
 impl Running {
@@ -57,7 +61,11 @@ impl Running {
             .process_group(0)
             .spawn()
             .map_err(|e| Failure::new(format!("the {name} cannot be started: {e}")))?;
-        Ok(Self { name, child, out, log, ended: None })
+        let guard = Guard::over(&child);
+        if let Err(e) = &guard {
+            eprintln!("the {name} has no guard: {e}");
+        }
+        Ok(Self { name, child, out, log, ended: None, guard: guard.ok() })
     }
 
     /// Waits for the line `KEY  VALUE` on the child's stdout and returns the value.
@@ -70,19 +78,38 @@ impl Running {
         limit: Duration,
         interrupt: &Interrupt,
     ) -> Result<String, Failure> {
+        let out = self.out.clone();
+        self.ready(limit, interrupt, || {
+            let text = fs::read_to_string(&out).unwrap_or_default();
+            let silent = || format!("it did not print its `{key}` line");
+            announcement(&text, key).map(str::to_owned).ok_or_else(silent)
+        })
+    }
+
+    /// Asks `look` again and again until it brings something, which it returns.
+    ///
+    /// # Errors
+    /// Fails where the child ends first, `limit` passes (with what `look` said last), or somebody
+    /// asks to stop.
+    pub(crate) fn ready<T>(
+        &mut self,
+        limit: Duration,
+        interrupt: &Interrupt,
+        mut look: impl FnMut() -> Result<T, String>,
+    ) -> Result<T, Failure> {
         let begun = clock::now();
         loop {
-            let text = fs::read_to_string(&self.out).unwrap_or_default();
-            if let Some(value) = announcement(&text, key) {
-                return Ok(value.to_owned());
-            }
+            let why = match look() {
+                Ok(found) => return Ok(found),
+                Err(why) => why,
+            };
             self.check_alive()?;
             if interrupt.is_set() {
                 return Err(Failure::new(format!("stopped while the {} was starting", self.name)));
             }
             if begun.elapsed() > limit {
                 let limit = limit.as_secs();
-                let why = format!("the {} did not print its `{key}` line in {limit} s", self.name);
+                let why = format!("the {} was not ready in {limit} s: {why}", self.name);
                 return Err(Failure::new(why).with(&self.last_words()));
             }
             thread::sleep(LOOK);
@@ -158,6 +185,9 @@ impl Running {
                 .try_wait()
                 .map_err(|e| Failure::new(format!("waiting for the {}: {e}", self.name)))?;
         }
+        if self.ended.is_some() {
+            self.guard = None;
+        }
         Ok(self.ended)
     }
 
@@ -177,7 +207,10 @@ impl Running {
     fn kill(&mut self) {
         let killed = self.child.kill().and_then(|()| self.child.wait());
         match killed {
-            Ok(status) => self.ended = Some(status),
+            Ok(status) => {
+                self.ended = Some(status);
+                self.guard = None;
+            }
             Err(e) => eprintln!("the {} (process {}) stays: {e}", self.name, self.child.id()),
         }
     }

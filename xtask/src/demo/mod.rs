@@ -1,21 +1,28 @@
-//! The demo: the embedded chain, the pool and the miner on this machine, watched from outside
-//! once a second, ended in order, and cross-checked.
+//! The demo: a chain, the pool and the miner on this machine, watched from outside once a second,
+//! ended in order, and cross-checked.
 //!
-//! Read [`run`] first: build, start, watch, finish. The ending keeps an order: the miner stops
-//! and hands in what it has, the pool settles, its figures are read everywhere it shows them, the
-//! pool stops, and the ledger is verified from its event log. Whatever fails on the way, both
-//! programs are gone before this returns. It deliberately holds no figure of its own: every one
-//! comes from a program's public interface.
+//! Read [`run`] first: build, start, watch, finish. The chain is the development chain in the
+//! pool's own process, or a real Bitcoin Core (`signet.rs`). The ending keeps an order: the miner
+//! stops and hands in what it has, the pool settles, its figures are read everywhere it shows
+//! them, the pool stops, the ledger is verified from its event log, and a node's blocks are held
+//! against it before the node stops too. Whatever fails on the way, all programs are gone before
+//! this returns. It deliberately holds no figure of its own: every one comes from a program's
+//! public interface.
 
 mod api;
 mod check;
 mod children;
+mod coinbases;
 mod course;
 mod decimal;
 mod exposition;
+mod guard;
 mod interrupt;
+mod ledger;
 mod line;
 mod ports;
+mod rpc;
+mod signet;
 mod summary;
 
 use std::path::{Path, PathBuf};
@@ -28,16 +35,22 @@ use tempfile::TempDir;
 
 use crate::clock;
 use crate::failure::Failure;
+use crate::node::{self, Core};
 use crate::workspace::{self, Binaries};
 
-use api::{PoolStatus, Reader, Verified};
+use api::{PoolStatus, Reader};
 use check::Sources;
 use children::Running;
 use course::{Course, Look};
 use interrupt::Interrupt;
+use signet::Signet;
 
-/// The demo's miner: a well-known regtest address that nobody holds the key of, and a worker.
-const MINER_USER: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080.rig1";
+/// The demo's miner: the P2WPKH example of BIP 173, whose key is everybody's, and a worker; first
+/// for the development chain, which is a regtest, then for a signet.
+const MINER_USERS: [&str; 2] = [
+    "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080.rig1",
+    "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx.rig1",
+];
 /// The longest that a program may take to announce itself.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that a program may take to stop when it is asked.
@@ -73,8 +86,9 @@ pub(crate) struct Options {
     node: Node,
 }
 
+/// The chains there are to mine on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Node {
+pub(crate) enum Node {
     /// The development chain inside the pool
     Embedded,
     /// A real Bitcoin Core on a private signet
@@ -93,9 +107,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`run`], and where somebody cut it short.
-pub(crate) fn run_for(seconds: u32) -> Result<(), Failure> {
+pub(crate) fn run_for(seconds: u32, node: Node) -> Result<(), Failure> {
     let limit = Some(u64::from(seconds));
-    let node = Node::Embedded;
     let options = Options { seconds: limit, json: false, threads: None, keep: false, node };
     if mined_seconds(&options)? < f64::from(seconds) {
         return Err(Failure::new(format!("the demo was stopped before its {seconds} s were over")));
@@ -103,46 +116,53 @@ pub(crate) fn run_for(seconds: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the demo and returns how long it mined.
+/// Runs the demo and returns how long it mined. Until the first program is started, Ctrl-C ends
+/// this one as it ends any: there is nothing to put in order.
 fn mined_seconds(options: &Options) -> Result<f64, Failure> {
-    if options.node == Node::Core {
-        return Err(Failure::usage("demo --node core comes with a later version"));
-    }
-    let interrupt = Interrupt::install()?;
+    let core = match options.node {
+        Node::Embedded => None,
+        Node::Core => Some(node::provide()?),
+    };
     let binaries = workspace::build_release()?;
-    if interrupt.take() {
-        return Err(Failure::new("stopped before anything was started"));
-    }
     let folder = tempfile::Builder::new()
         .prefix("wattproof-demo-")
         .tempdir()
         .map_err(|e| Failure::new(format!("no temporary directory: {e}")))?;
-    let outcome = start_and_finish(options, &binaries, folder.path(), &interrupt);
+    let interrupt = Interrupt::install()?;
+    let outcome = start_and_finish(options, core.as_ref(), &binaries, folder.path(), &interrupt);
     put_away(folder, options.keep, outcome)
 }
 
-/// The two programs while they run. Fields drop in order: the miner ends before the pool.
+/// The programs while they run. Fields drop in order: the miner ends before the pool, and the
+/// pool before the node.
 struct Demo<'a> {
     miner: Running,
     pool: Running,
+    /// `None` where the chain is in the pool's process.
+    signet: Option<Signet>,
     reader: Reader,
-    data: PathBuf,
+    folder: &'a Path,
     begun: Instant,
     interrupt: &'a Interrupt,
 }
 
 fn start_and_finish(
     options: &Options,
+    core: Option<&Core>,
     binaries: &Binaries,
     folder: &Path,
     interrupt: &Interrupt,
 ) -> Result<f64, Failure> {
-    let mut demo = Demo::start(options, binaries, folder, interrupt)?;
+    let mut demo = Demo::start(options, core, binaries, folder, interrupt)?;
     let mut course = demo.watch(options.seconds)?;
     println!("stopping the miner, then the pool");
     let status = demo.finish(&mut course, &binaries.pool)?;
     print!("{}", summary::table(&course, &status));
-    println!("  {:<16}the API, the metrics, the page and the ledger agree", "cross-check");
+    let agree = match core {
+        None => "the API, the metrics, the page and the ledger agree",
+        Some(_) => "the API, the metrics, the page, the ledger and the node's coinbases agree",
+    };
+    println!("  {:<16}{agree}", "cross-check");
     if options.json {
         println!("{}", summary::json(&course, &status));
     }
@@ -152,30 +172,32 @@ fn start_and_finish(
 impl<'a> Demo<'a> {
     fn start(
         options: &Options,
+        core: Option<&Core>,
         binaries: &Binaries,
-        folder: &Path,
+        folder: &'a Path,
         interrupt: &'a Interrupt,
     ) -> Result<Self, Failure> {
-        let data = folder.join("data");
-        let mut command = Command::new(&binaries.pool);
-        command.current_dir(folder).arg("demo").arg("--data").arg(&data);
-        command.args(["--stratum", &ports::listen("stratum", 3333)]);
-        command.args(["--http", &ports::listen("page", 8080)]);
+        let signet = core.map(|core| Signet::start(core, folder, interrupt)).transpose()?;
+        let command = pool_command(&binaries.pool, folder, signet.as_ref())?;
         let mut pool = Running::start("pool", command, folder)?;
         let stratum = pool.announced("stratum", START_LIMIT, interrupt)?;
         let page = pool.announced("page", START_LIMIT, interrupt)?;
 
+        let user = MINER_USERS[usize::from(signet.is_some())];
         let mut command = Command::new(&binaries.miner);
         command.current_dir(folder); // the miner keeps the key of its reports where it runs
-        command.args(["-o", &stratum, "-u", MINER_USER, "-p", "x", "--api", "127.0.0.1:0"]);
+        command.args(["-o", &stratum, "-u", user, "-p", "x", "--api", "127.0.0.1:0"]);
         if let Some(threads) = options.threads {
             command.args(["-t", &threads.to_string()]);
         }
         let mut miner = Running::start("miner", command, folder)?;
         let miner_api = miner.announced("api", START_LIMIT, interrupt)?;
+        if let (Some(core), Some(signet)) = (core, &signet) {
+            println!("node    {} at {}", core.version, signet.url());
+        }
         println!("page    {page}\nstratum {stratum}\nminer   {miner_api}\n");
         let reader = Reader::new(&page, &miner_api);
-        Ok(Self { miner, pool, reader, data, begun: clock::now(), interrupt })
+        Ok(Self { miner, pool, signet, reader, folder, begun: clock::now(), interrupt })
     }
 
     /// Prints a row a second until the time is over or somebody asks to stop.
@@ -204,7 +226,7 @@ impl<'a> Demo<'a> {
         Ok(course)
     }
 
-    /// Stops both programs in order and compares what they say; the settled status.
+    /// Stops the programs in order and compares what they say; the settled status.
     fn finish(mut self, course: &mut Course, pool: &Path) -> Result<PoolStatus, Failure> {
         let (mut last, _) = self.look()?;
         self.miner.stop(STOP_LIMIT, self.interrupt)?;
@@ -215,8 +237,14 @@ impl<'a> Demo<'a> {
         let metrics = self.reader.pool_text("/metrics")?;
         let page = self.reader.pool_text("/")?;
         self.pool.stop(STOP_LIMIT, self.interrupt)?;
-        let verified = verify(pool, &self.data)?;
-        let found = check::disagreements(&status, &Sources { metrics, page, verified });
+        let verified = ledger::verify(pool, &data(self.folder))?;
+        let mut found = check::disagreements(&status, &Sources { metrics, page, verified });
+        if let Some(mut signet) = self.signet.take() {
+            let listed = ledger::blocks(pool, &config(self.folder))?;
+            let chain = signet.blocks()?;
+            found.extend(coinbases::disagreements(&status, &listed, &chain, signet::POOL_ADDRESS));
+            signet.stop(self.interrupt)?;
+        }
         if found.is_empty() {
             return Ok(status);
         }
@@ -239,6 +267,7 @@ impl<'a> Demo<'a> {
             if self.interrupt.take() {
                 return Ok(false);
             }
+            self.signet.as_mut().map_or(Ok(()), Signet::check_alive)?;
             self.pool.check_alive()?;
             self.miner.check_alive()?;
             thread::sleep(NAP.min(end.saturating_sub(self.begun.elapsed())));
@@ -272,20 +301,44 @@ fn print_row(second: u64, course: &Course, status: &PoolStatus) {
     println!("{}", line::progress(second, course.recent_rates(), status));
 }
 
-/// Runs the ledger's own verification on the stopped pool's data.
-fn verify(pool: &Path, data: &Path) -> Result<Verified, Failure> {
-    let failed = |why: String| Failure::new(format!("wattproof-pool verify ledger: {why}"));
-    let output = Command::new(pool)
-        .args(["verify", "ledger", "--json", "--dir"])
-        .arg(data)
-        .output()
-        .map_err(|e| failed(e.to_string()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let object = text.lines().last().unwrap_or_default();
-    serde_json::from_str(object).map_err(|e| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        failed(format!("{e}; it ended with {} and said: {}", output.status, said.trim()))
-    })
+/// The pool on its own development chain, or on the node.
+fn pool_command(pool: &Path, folder: &Path, signet: Option<&Signet>) -> Result<Command, Failure> {
+    let (data, config) = (data(folder), config(folder));
+    let (stratum, http) = (ports::listen("stratum", 3333), ports::listen("page", 8080));
+    let mut command = Command::new(pool);
+    command.current_dir(folder);
+    match signet {
+        None => {
+            command.arg("demo").arg("--data").arg(data);
+            command.args(["--stratum", &stratum, "--http", &http]);
+        }
+        Some(signet) => {
+            signet.write_config(&config, &data, &stratum, &http)?;
+            command.arg("run").arg("--config").arg(config);
+            without_overrides(&mut command);
+        }
+    }
+    Ok(command)
+}
+
+/// Takes away the environment variables that would set keys over the configuration's.
+fn without_overrides(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("WATTPROOF_POOL_") && name != "WATTPROOF_POOL_LOG" {
+            command.env_remove(&*name);
+        }
+    }
+}
+
+/// Where the pool keeps its ledger.
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+/// The configuration of a pool on a node.
+fn config(folder: &Path) -> PathBuf {
+    folder.join("pool.toml")
 }
 
 /// Removes the data of a run that went well, unless it is wanted; names the place otherwise.

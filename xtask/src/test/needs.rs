@@ -1,9 +1,10 @@
 //! What a step needs from the machine beyond the compiler, and how it is got where it can be.
-//! A new kind of need (a Debian package, a built node) is a new variant with its own way of being
-//! provided. It deliberately asks for no root rights and no password.
+//! A new kind of need is a new variant with its own way of being provided. It deliberately asks
+//! for no root rights and no password.
 
 use std::process::{Command, Stdio};
 
+use crate::node;
 use crate::workspace;
 
 /// Something that a step cannot run without.
@@ -11,6 +12,8 @@ use crate::workspace;
 pub(crate) enum Need {
     /// A component of the Rust toolchain whose cargo command has the same name.
     Component(&'static str),
+    /// A Bitcoin Core: installed, or built in the user's cache directory.
+    Node,
 }
 
 impl Need {
@@ -21,6 +24,7 @@ impl Need {
     pub(crate) fn provide(&self) -> Result<(), String> {
         match *self {
             Self::Component(name) => provide_component(name),
+            Self::Node => node::provide().map(|_| ()).map_err(|failure| failure.to_string()),
         }
     }
 }
