@@ -190,39 +190,41 @@ pub fn run(
     metrics: LedgerMetrics,
 ) -> Result<(), LedgerError> {
     let mut writer = Writer { ledger, desk, rates: Rates::default(), clock, metrics };
-    let mut batch = Batch::default();
     while let Some(first) = queue.blocking_recv() {
-        let mut next = Some(first);
-        while let Some(command) = next {
-            batch.add(command);
-            next = if batch.shares.len() < BATCH_MAX { queue.try_recv().ok() } else { None };
-        }
+        let (shares, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_share);
         writer.metrics.queue_length(queue.len());
-        writer.commit(&mut batch)?;
-        for command in batch.others.drain(..) {
+        writer.commit(shares.into_iter().unzip())?;
+        if let Some(command) = other {
             writer.execute(command);
         }
     }
     Ok(())
 }
 
-/// Shares gathered for one commit, and what came between them.
-#[derive(Debug, Default)]
-struct Batch {
-    shares: Vec<Share>,
-    done: Vec<Done<ShareToken>>,
-    others: Vec<Command>,
+/// Takes shares until none waits, there are `limit`, or another command comes, which is given
+/// back to be executed after the commit. The order is kept because it has a meaning: a report of
+/// energy covers the shares before it and not those after.
+fn gather<C, S>(
+    first: C,
+    limit: usize,
+    mut more: impl FnMut() -> Option<C>,
+    as_share: impl Fn(C) -> Result<S, C>,
+) -> (Vec<S>, Option<C>) {
+    let mut shares = Vec::new();
+    let mut next = Some(first);
+    while let Some(command) = next {
+        match as_share(command) {
+            Ok(share) => shares.push(share),
+            Err(other) => return (shares, Some(other)),
+        }
+        next = if shares.len() < limit { more() } else { None };
+    }
+    (shares, None)
 }
 
-impl Batch {
-    fn add(&mut self, command: Command) {
-        if let Command::Share { share, done } = command {
-            self.shares.push(share);
-            self.done.push(done);
-        } else {
-            self.others.push(command);
-        }
-    }
+#[expect(clippy::result_large_err, reason = "the other command is moved on, it is no error")]
+fn as_share(command: Command) -> Result<(Share, Done<ShareToken>), Command> {
+    if let Command::Share { share, done } = command { Ok((share, done)) } else { Err(command) }
 }
 
 /// What the thread owns.
@@ -235,29 +237,28 @@ struct Writer {
 }
 
 impl Writer {
-    fn commit(&mut self, batch: &mut Batch) -> Result<(), LedgerError> {
-        if batch.shares.is_empty() {
+    fn commit(
+        &mut self,
+        (shares, done): (Vec<Share>, Vec<Done<ShareToken>>),
+    ) -> Result<(), LedgerError> {
+        if shares.is_empty() {
             return Ok(());
         }
         let before = self.clock.now().mono;
-        let committed = self.ledger.commit(&batch.shares);
+        let committed = self.ledger.commit(&shares);
         let after = self.clock.now().mono;
-        self.metrics.commit(after.saturating_sub(before), batch.shares.len());
+        self.metrics.commit(after.saturating_sub(before));
         let verdict = match &committed {
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::error!(
-                    "the ledger could not write {} shares: {error}",
-                    batch.shares.len()
-                );
+                tracing::error!("the ledger could not write {} shares: {error}", shares.len());
                 Err(Reason::LedgerUnavailable)
             }
         };
         if committed.is_ok() {
-            self.count(&batch.shares, after);
+            self.count(&shares, after);
         }
-        batch.shares.clear();
-        for done in batch.done.drain(..) {
+        for done in done {
             answer(&done.connection, Answer::Share(done.token, verdict));
         }
         committed.map(|_| ())
@@ -273,7 +274,7 @@ impl Writer {
     /// Replies may find nobody: whoever asked has gone, and what was asked is done all the same.
     fn execute(&mut self, command: Command) {
         match command {
-            Command::Share { .. } => {} // gathered into the batch, never among the others
+            Command::Share { .. } => {} // gathered into a batch, never given back
             Command::Energy { worker, report, done } => {
                 let now = self.clock.now().unix;
                 let taken = self.desk.take(&mut self.ledger, worker, &report, now);
@@ -330,5 +331,30 @@ impl Writer {
 fn answer(connection: &mpsc::Sender<Answer>, answer: Answer) {
     if connection.try_send(answer).is_err() {
         tracing::debug!("an answer found no connection");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_where_another_command_comes() {
+        let mut queue = vec![Ok(4), Err("report"), Ok(3), Ok(2)];
+        let mut take = |limit| {
+            let first = queue.pop()?;
+            Some(gather(first, limit, || queue.pop(), |command| command.map_err(Err)))
+        };
+        assert_eq!(take(10), Some((vec![2, 3], Some(Err("report")))));
+        assert_eq!(take(10), Some((vec![4], None)));
+        assert_eq!(take(10), None);
+    }
+
+    #[test]
+    fn a_batch_has_a_limit() {
+        let mut queue = vec![Ok(4), Ok(3), Ok::<i32, ()>(2)];
+        let gathered =
+            gather(Ok(1), 2, || queue.pop(), |command: Result<i32, ()>| command.map_err(Err));
+        assert_eq!(gathered, (vec![1, 2], None));
     }
 }

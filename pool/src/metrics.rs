@@ -166,7 +166,7 @@ impl LedgerMetrics {
     }
 
     /// Notes how long a commit took.
-    pub fn commit(&self, took: Duration, _shares: usize) {
+    pub fn commit(&self, took: Duration) {
         self.commit_seconds.record(took.as_secs_f64());
     }
 

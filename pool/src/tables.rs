@@ -38,6 +38,9 @@ pub(crate) fn verified_json(report: &VerifyReport) -> String {
         "slices": report.slices,
         "accounts": report.accounts,
         "blocks": report.blocks,
+        "satoshis_immature": report.immature.to_sat().to_string(),
+        "satoshis_credited": report.balance.to_sat().to_string(),
+        "joules": report.energy.joules(),
         "problems": report.problems,
     })
     .to_string()
