@@ -13,6 +13,10 @@
 //! 5. When the counting scope changes, a difference counts only if it begins after the last one
 //!    counted in another scope has ended. So no moment counts in two scopes.
 //! 6. A report is taken whole or not at all.
+//! 7. A meter has an allowance: 200 MW times the time since its first reading, less what it has
+//!    risen. Of what is not drawn, two minutes' worth are carried on, for reports that were held
+//!    up. The time since the last reading is allowed in full, so an outage loses nothing. Neither a
+//!    new epoch nor a restart fills it: after a restart nothing is carried.
 //!
 //! Deliberately not here: whose key may sign (the ledger pins it), sums by hour, and storage; the
 //! caller records what was taken and gives it back after a restart ([`Book::restore`]).
@@ -31,10 +35,13 @@ use crate::{
 
 /// One worker has at most this many meters, over time.
 pub const MAX_METERS_PER_WORKER: usize = 64;
-/// More than any worker draws; a difference that takes more is refused.
-const MAX_POWER: MilliWatts = MilliWatts::from_watts(1_000_000_000);
-/// A report may have been on its way this long.
+/// More than any meter sees: the largest that the design names is a site of 100 MW, and twice that
+/// lets its reports bunch up. What a meter shows beyond it is refused.
+const MAX_POWER: MilliWatts = MilliWatts::from_watts(200_000_000);
+/// A report may have been on its way this long: so much time's allowance is carried on.
 const DELAY: Duration = Duration::from_secs(120);
+/// The pool's clock shows milliseconds: a first reading may be this much older than it seems.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Every worker's meters as last reported. Workers go by the caller's numbers.
 #[derive(Clone, Debug)]
@@ -61,6 +68,8 @@ struct Known {
     reported_at: Option<UnixMillis>,
     /// By the pool's clock.
     heard_at: UnixMillis,
+    /// What of the allowance up to `heard_at` was not drawn, at most [`DELAY`] of [`MAX_POWER`].
+    carried: MicroJoules,
 }
 
 /// What one meter's reading did.
@@ -143,8 +152,10 @@ pub enum Refusal {
         /// In which epoch.
         epoch: u64,
     },
-    /// A difference of more than a gigawatt.
-    #[error("meter {meter} rose by {joules} J in {seconds} s, more than anything draws")]
+    /// A difference beyond the meter's allowance of 200 MW.
+    #[error(
+        "meter {meter} rose by {joules} J in {seconds} s, beyond the 200 MW that a meter may show"
+    )]
     Implausible {
         /// Which.
         meter: MeterId,
@@ -188,7 +199,8 @@ impl Book {
     pub fn restore(&mut self, rows: impl IntoIterator<Item = Row>) {
         for Row { worker, meter, scope, epoch, total, heard_at } in rows {
             let worker = self.workers.entry(worker).or_default();
-            let known = Known { scope, epoch, total, reported_at: None, heard_at };
+            let (reported_at, carried) = (None, MicroJoules::ZERO);
+            let known = Known { scope, epoch, total, reported_at, heard_at, carried };
             worker.meters.insert(meter, known);
             worker.counted(scope, heard_at);
         }
@@ -295,7 +307,11 @@ impl Worker {
             let earlier = self.meters.get(&meter.id);
             let heard_at = earlier.map_or(at, |known| known.heard_at.max(at));
             let reported_at = earlier.and_then(|known| known.reported_at).max(Some(reported_at));
-            let known = Known { scope, epoch, total, reported_at, heard_at };
+            let carried = match earlier {
+                Some(known) => known.left(credited, at),
+                None => MAX_POWER.energy_over(TICK),
+            };
+            let known = Known { scope, epoch, total, reported_at, heard_at, carried };
             self.meters.insert(meter.id.clone(), known);
         }
         Ok(Taken { meter: meter.clone(), credited, counted: false, step, since, gap })
@@ -370,12 +386,24 @@ impl Known {
             let (meter, epoch) = (meter.id.clone(), meter.epoch);
             return Err(Refusal::ScopeChanged { meter, epoch });
         }
-        let elapsed = at.saturating_since(self.heard_at);
-        if rise > MAX_POWER.energy_over(elapsed.saturating_add(DELAY)) {
+        if rise > self.allowance(at) {
+            let elapsed = at.saturating_since(self.heard_at);
             let (meter, joules, seconds) = (meter.id.clone(), rise.joules(), elapsed.as_secs());
             return Err(Refusal::Implausible { meter, joules, seconds });
         }
         Ok(Some(rise))
+    }
+
+    /// How far the meter may have risen since it was last heard of.
+    const fn allowance(&self, at: UnixMillis) -> MicroJoules {
+        let elapsed = at.saturating_since(self.heard_at);
+        self.carried.saturating_add(MAX_POWER.energy_over(elapsed))
+    }
+
+    /// What is carried on after `drawn`.
+    fn left(&self, drawn: MicroJoules, at: UnixMillis) -> MicroJoules {
+        let left = self.allowance(at).checked_sub(drawn).unwrap_or(MicroJoules::ZERO);
+        left.min(MAX_POWER.energy_over(DELAY))
     }
 
     fn fell(&self, meter: &MeterReading) -> Refusal {

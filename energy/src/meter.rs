@@ -64,6 +64,31 @@ impl Kind {
         }
     }
 
+    /// The best tier that such a source can have; a claim of a better one is not believed.
+    #[must_use]
+    pub const fn best_tier(self) -> Tier {
+        match self {
+            Self::Modbus => Tier::REVENUE_GRADE,
+            Self::AsicPsu | Self::Plug | Self::Pdu | Self::Redfish => Tier::METERED,
+            Self::Rapl | Self::Nvml | Self::Hwmon => Tier::DEVICE_REPORTED,
+            Self::AsicModel => Tier::FIRMWARE_MODEL,
+            Self::Model => Tier::TABLE,
+        }
+    }
+
+    /// The least uncertainty that such a source can have, in parts per million; a claim of a
+    /// smaller one is not believed.
+    #[must_use]
+    pub const fn least_uncertainty_ppm(self) -> u32 {
+        match self {
+            Self::Modbus => 10_000,
+            Self::AsicPsu | Self::Plug | Self::Pdu | Self::Redfish => 20_000,
+            Self::Rapl | Self::Nvml | Self::Hwmon => 50_000,
+            Self::AsicModel => 100_000,
+            Self::Model => 300_000,
+        }
+    }
+
     /// The kind of that word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

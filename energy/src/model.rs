@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// No estimate claims to be better than this.
-pub const LEAST_UNCERTAINTY_PPM: u32 = 300_000;
+pub const LEAST_UNCERTAINTY_PPM: u32 = Kind::Model.least_uncertainty_ppm();
 
 const HOST_POWER: &str = include_str!("../data/host_power.csv");
 

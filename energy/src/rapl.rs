@@ -331,6 +331,19 @@ fn spec(is_platform: bool, zones: &[Found]) -> MeterSpec {
     }
 }
 
+/// What this module's meters can say of themselves, for the test of what reports may claim.
+#[cfg(test)]
+pub(crate) fn every_spec() -> [MeterSpec; 3] {
+    let zone = |name: &str| Found {
+        folder: String::new(),
+        name: name.to_owned(),
+        range: MicroJoules::ZERO,
+        raw: MicroJoules::ZERO,
+    };
+    let (package, dram) = (zone("package-0"), zone("dram"));
+    [spec(true, &[zone("psys")]), spec(false, &[zone("package-0")]), spec(false, &[package, dram])]
+}
+
 /// How far two counters of one range are apart, the short way round.
 fn apart(a: MicroJoules, b: MicroJoules, range: MicroJoules) -> u128 {
     let direct = a.get().abs_diff(b.get());

@@ -15,7 +15,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde_json::{Map, Value};
 use units::{Hashes, MicroJoules, UnixMillis};
 
-use crate::meter::{Kind, MeterId, MeterSpec, Scope, Tier};
+use crate::meter::{Kind, MeterId, MeterSpec, PPM, Scope, Tier};
 
 mod json;
 
@@ -98,6 +98,32 @@ pub enum ReportError {
         /// What would be right.
         expected: &'static str,
     },
+    /// A meter that claims a better tier than its kind can have.
+    #[error(
+        "energy report: meter {meter} claims tier {}, but a meter of kind {} is never better than \
+         tier {}", claimed.get(), kind.as_str(), kind.best_tier().get()
+    )]
+    TooGood {
+        /// Which.
+        meter: MeterId,
+        /// Its kind.
+        kind: Kind,
+        /// What it claims.
+        claimed: Tier,
+    },
+    /// A meter that claims a smaller uncertainty than its kind can have.
+    #[error(
+        "energy report: meter {meter} claims an uncertainty of {}, but a meter of kind {} is never \
+         surer than {}", part(*claimed_ppm), kind.as_str(), part(kind.least_uncertainty_ppm())
+    )]
+    TooSure {
+        /// Which.
+        meter: MeterId,
+        /// Its kind.
+        kind: Kind,
+        /// What it claims, in parts per million.
+        claimed_ppm: u32,
+    },
     /// Two meters of one name.
     #[error("energy report: meter {0} is there twice")]
     RepeatedMeter(MeterId),
@@ -175,6 +201,11 @@ pub fn verify(text: &str) -> Result<SignedReport, ReportError> {
         .verify_strict(canonical.as_bytes(), &Signature::from_bytes(&signature))
         .map_err(|_| ReportError::BadSignature)?;
     Ok(SignedReport { report, key, canonical })
+}
+
+/// Parts per million as a part of one, as reports state it.
+fn part(ppm: u32) -> f64 {
+    f64::from(ppm) / f64::from(PPM)
 }
 
 fn canonical(object: &Map<String, Value>) -> Result<String, ReportError> {

@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    blocks::Found,
     clock::Clock,
     config::Ack,
     jobs::Announcement,
@@ -52,7 +53,7 @@ pub struct Shared {
     /// The ledger.
     pub ledger: LedgerHandle,
     /// Where shares that are blocks go first.
-    pub found: mpsc::Sender<AcceptedShare>,
+    pub found: mpsc::Sender<Found>,
     /// The pool's clock.
     pub clock: Clock,
     /// Counters.
@@ -91,11 +92,23 @@ pub struct Connection {
     shared: Shared,
     answers_in: mpsc::Sender<Answer>,
     answers: mpsc::Receiver<Answer>,
+    /// The workers authorized here; a session's key is a place in this list.
+    workers: Vec<Worker>,
     /// Requests that the ledger still has to answer.
     open: usize,
     /// The job to be timed once its bytes are written.
     announcing: Option<Arc<Announcement>>,
     outgoing: Vec<u8>,
+}
+
+/// A worker of this connection. It gets its row in the ledger with its first accepted share: a
+/// name costs proof of work, so that nobody fills the ledger with names.
+#[derive(Debug)]
+struct Worker {
+    user: User,
+    id: Option<WorkerId>,
+    /// A report of energy that came before the first share, to be taken with it: the baseline.
+    baseline: Option<(RequestToken, String)>,
 }
 
 impl Connection {
@@ -115,6 +128,7 @@ impl Connection {
             shared,
             answers_in,
             answers,
+            workers: Vec::new(),
             open: 0,
             announcing: None,
             outgoing: Vec::new(),
@@ -126,7 +140,9 @@ impl Connection {
         let end = match self.serve(&cancel).await {
             Ok(end) | Err(end) => end,
         };
-        if let Err(error) = self.finish().await {
+        // A peer that takes no bytes, or is gone, is owed none.
+        let reachable = !matches!(end, End::SlowReader | End::Io(_));
+        if reachable && let Err(error) = self.finish().await {
             tracing::debug!(peer = %self.peer, "last answers were lost: {error}");
         }
         tracing::debug!(peer = %self.peer, "connection ended: {end}");
@@ -199,7 +215,9 @@ impl Connection {
         while let Some(answer) = next {
             self.open = self.open.saturating_sub(1);
             match answer {
-                Answer::Share(token, verdict) => {
+                Answer::Share(token, verdict, received) => {
+                    let now = self.shared.clock.now().mono;
+                    self.shared.metrics.submitted(now.saturating_sub(received));
                     if let Err(reason) = verdict {
                         self.shared.metrics.rejected(reason);
                     }
@@ -214,20 +232,19 @@ impl Connection {
     async fn handle_events(&mut self) -> Result<(), End> {
         while let Some(event) = self.session.poll() {
             match event {
-                Event::Authorize { token, user, .. } => self.authorize(token, &user).await?,
+                Event::Authorize { token, user, .. } => self.authorize(token, &user),
                 Event::Share { token, share } => {
+                    let finder = self.id_of(share.worker).await?;
                     if share.judged.is_block {
-                        // Before the ledger: a block's race is lost in milliseconds.
-                        let _ = self.shared.found.send(share.clone()).await;
+                        // Before the share itself: a block's race is lost in milliseconds.
+                        let found = Found { finder, share: share.clone() };
+                        let _ = self.shared.found.send(found).await;
                     }
-                    self.credit(token, &share).await?;
+                    self.credit(token, finder, &share).await?;
                 }
                 Event::Rejected { reason, .. } => self.shared.metrics.rejected(reason),
                 Event::Energy { token, worker, report } => {
-                    let worker = WorkerId::new(worker.get());
-                    let done = self.done(token);
-                    let report = report.get().to_owned();
-                    self.shared.ledger.send(Command::Energy { worker, report, done }).await?;
+                    self.report(token, worker, report.get().to_owned()).await?;
                 }
                 Event::Subscribed { agent } => {
                     tracing::debug!(peer = %self.peer, ?agent, "subscribed");
@@ -238,26 +255,89 @@ impl Connection {
         Ok(())
     }
 
-    async fn authorize(&mut self, token: RequestToken, user: &str) -> Result<(), End> {
+    fn authorize(&mut self, token: RequestToken, user: &str) {
         let answer = match User::parse(user, self.shared.network) {
-            Ok(User { account, worker }) => {
-                let register = |reply| Command::Register { account, worker, reply };
-                let id = self.shared.ledger.ask(register).await?;
-                Ok(WorkerKey::new(id.get()))
-            }
+            Ok(user) => self.key_of(user),
             Err(reason) => {
                 tracing::info!(peer = %self.peer, "authorization refused: {reason}");
                 Err(reason)
             }
         };
         self.session.authorize(token, answer, self.shared.clock.now());
+    }
+
+    fn key_of(&mut self, user: User) -> Result<WorkerKey, String> {
+        let known = self.workers.iter().position(|worker| worker.user == user);
+        let place = known.unwrap_or(self.workers.len());
+        if place >= self.shared.settings.limits.max_workers {
+            return Err("too many workers on one connection".to_owned());
+        }
+        if known.is_none() {
+            self.workers.push(Worker { user, id: None, baseline: None });
+        }
+        Ok(WorkerKey::new(u32::try_from(place).unwrap_or(u32::MAX)))
+    }
+
+    /// The worker's number in the ledger, given to it now if this is its first share. A report
+    /// that waited for that goes to the ledger first, so that it comes before the share.
+    async fn id_of(&mut self, key: WorkerKey) -> Result<WorkerId, End> {
+        let place = usize::try_from(key.get()).unwrap_or(usize::MAX);
+        let Some(worker) = self.workers.get_mut(place) else {
+            return Err(End::Session("a share of no worker".to_owned()));
+        };
+        if let Some(id) = worker.id {
+            return Ok(id);
+        }
+        let User { account, worker: name } = worker.user.clone();
+        let register = |reply| Command::Register { account, worker: name, reply };
+        let id = self.shared.ledger.ask(register).await?;
+        worker.id = Some(id);
+        if let Some((token, report)) = worker.baseline.take() {
+            self.send_report(token, id, report).await?;
+        }
+        Ok(id)
+    }
+
+    async fn report(
+        &mut self,
+        token: RequestToken,
+        key: WorkerKey,
+        report: String,
+    ) -> Result<(), End> {
+        let place = usize::try_from(key.get()).unwrap_or(usize::MAX);
+        let Some(worker) = self.workers.get_mut(place) else { return Ok(()) };
+        if let Some(id) = worker.id {
+            return self.send_report(token, id, report).await;
+        }
+        // The first report is the baseline; later ones add nothing to it before there is work.
+        if worker.baseline.is_none() {
+            worker.baseline = Some((token, report));
+        } else {
+            let why = "a report is waiting for this worker's first share".to_owned();
+            self.session.answer_energy(token, Err(why));
+        }
         Ok(())
     }
 
-    async fn credit(&mut self, token: ShareToken, share: &AcceptedShare) -> Result<(), End> {
+    async fn send_report(
+        &mut self,
+        token: RequestToken,
+        worker: WorkerId,
+        report: String,
+    ) -> Result<(), End> {
+        let done = self.done(token);
+        Ok(self.shared.ledger.send(Command::Energy { worker, report, done }).await?)
+    }
+
+    async fn credit(
+        &mut self,
+        token: ShareToken,
+        worker: WorkerId,
+        share: &AcceptedShare,
+    ) -> Result<(), End> {
         let done = self.done(token);
         let share = Share {
-            worker: WorkerId::new(share.worker.get()),
+            worker,
             work: share.judged.work,
             network_work: share.job.template.network_target.work(),
             at: share.at,
@@ -272,7 +352,8 @@ impl Connection {
 
     fn done<T>(&mut self, token: T) -> Done<T> {
         self.open += 1;
-        Done { connection: self.answers_in.clone(), token }
+        let received = self.shared.clock.now().mono;
+        Done { connection: self.answers_in.clone(), token, received }
     }
 
     async fn write(&mut self) -> Result<(), End> {

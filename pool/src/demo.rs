@@ -26,9 +26,9 @@ pub const LEDGER_FILE: &str = "pool.sqlite";
 /// The pool's own address in the demo: the P2WSH example of BIP 173, for regtest.
 const POOL_ADDRESS: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
 const RPC_USER: &str = "demo";
-/// Hashes that the chain's first block takes: half a second's for a processor with SHA
+/// Hashes that the first block of the chain takes: a fraction of a second for a processor with SHA
 /// instructions, so that the chain neither bursts nor stalls before it knows the miner's rate.
-const START_WORK: u32 = 16_000_000;
+const START_WORK: u32 = 4_000_000;
 
 /// A demo that runs.
 #[derive(Debug)]

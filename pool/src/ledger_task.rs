@@ -5,7 +5,7 @@
 //! next batch gathers, so a lone share waits for one sync and a flood shares it. Everything that
 //! changes the ledger passes here in order; reading goes through [`ledger::Reader`] elsewhere.
 
-use std::{collections::HashMap, ops::Range, time::Duration};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use ledger::{
     BlockId, Candidate, Ledger, LedgerError, Share, SliceHead, UnresolvedBlock, WorkerId,
@@ -14,7 +14,7 @@ use stratum::{
     judge::Reason,
     v1::server::{RequestToken, ShareToken},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     blocks::shown,
@@ -28,6 +28,11 @@ use crate::{
 pub const QUEUE_LENGTH: usize = 8192;
 /// Shares that one commit takes at most.
 const BATCH_MAX: usize = 4096;
+/// Rates are worked out at most this often.
+const RATES_EVERY: Duration = Duration::from_secs(1);
+/// A disk that fails for longer than this, though it says that the error is a passing one, ends
+/// the pool.
+const FAILING_MAX: Duration = Duration::from_secs(30);
 
 /// What the ledger is asked to do.
 #[derive(Debug)]
@@ -109,13 +114,15 @@ pub struct Done<T> {
     pub connection: mpsc::Sender<Answer>,
     /// The request.
     pub token: T,
+    /// When it was judged, on the monotonic clock.
+    pub received: Duration,
 }
 
 /// An answer on its way to a connection.
 #[derive(Debug)]
 pub enum Answer {
-    /// A share is on disk, or could not be written.
-    Share(ShareToken, Result<(), Reason>),
+    /// A share is on disk, or could not be written, with the time at which it was judged.
+    Share(ShareToken, Result<(), Reason>, Duration),
     /// A report was taken, or why not.
     Energy(RequestToken, Result<(), String>),
 }
@@ -124,6 +131,10 @@ pub enum Answer {
 #[derive(Debug, Clone)]
 pub struct LedgerHandle {
     commands: mpsc::Sender<Command>,
+    clock: Clock,
+    /// The last answer about rates: whoever asks more often than once a second gets it again, so
+    /// that no number of readers keeps the ledger's thread from its shares.
+    rates: Arc<Mutex<Option<(Duration, RatesNow)>>>,
 }
 
 /// The ledger's thread has ended: the pool is shutting down or its disk failed.
@@ -140,9 +151,9 @@ pub enum LedgerUnavailable {
 impl LedgerHandle {
     /// A handle and the queue for [`run`].
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Command>) {
+    pub fn new(clock: Clock) -> (Self, mpsc::Receiver<Command>) {
         let (commands, queue) = mpsc::channel(QUEUE_LENGTH);
-        (Self { commands }, queue)
+        (Self { commands, clock, rates: Arc::default() }, queue)
     }
 
     /// Queues a command that answers on its own, waiting while the queue is full.
@@ -166,14 +177,24 @@ impl LedgerHandle {
         Ok(answer.await.map_err(|_| LedgerUnavailable::Stopped)??)
     }
 
-    /// Hash rates now.
+    /// Hash rates as of the last second.
     ///
     /// # Errors
     /// When the ledger has stopped.
     pub async fn rates(&self) -> Result<RatesNow, LedgerUnavailable> {
+        let mut last = self.rates.lock().await;
+        let now = self.clock.now().mono;
+        if let Some((at, rates)) = &*last
+            && now.saturating_sub(*at) < RATES_EVERY
+            && !self.commands.is_closed()
+        {
+            return Ok(rates.clone());
+        }
         let (reply, answer) = oneshot::channel();
         self.send(Command::Rates(reply)).await?;
-        answer.await.map_err(|_| LedgerUnavailable::Stopped)
+        let rates = answer.await.map_err(|_| LedgerUnavailable::Stopped)?;
+        *last = Some((now, rates.clone()));
+        Ok(rates)
     }
 }
 
@@ -189,16 +210,32 @@ pub fn run(
     clock: Clock,
     metrics: LedgerMetrics,
 ) -> Result<(), LedgerError> {
-    let mut writer = Writer { ledger, desk, rates: Rates::default(), clock, metrics };
+    let mut writer =
+        Writer { ledger, desk, rates: Rates::default(), clock, metrics, failing_since: None };
     while let Some(first) = queue.blocking_recv() {
         let (shares, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_share);
         writer.metrics.queue_length(queue.len());
-        writer.commit(shares.into_iter().unzip())?;
+        if let Err(error) = writer.commit(shares.into_iter().unzip()) {
+            refuse_the_rest(&mut queue);
+            return Err(error);
+        }
         if let Some(command) = other {
             writer.execute(command);
         }
     }
     Ok(())
+}
+
+/// Tells everyone who still waits that their shares were not taken. Whoever asked for something
+/// else notices that the reply is gone.
+fn refuse_the_rest(queue: &mut mpsc::Receiver<Command>) {
+    queue.close();
+    while let Some(command) = queue.blocking_recv() {
+        if let Ok((_, done)) = as_share(command) {
+            let refused = Err(Reason::LedgerUnavailable);
+            answer(&done.connection, Answer::Share(done.token, refused, done.received));
+        }
+    }
 }
 
 /// Takes shares until none waits, there are `limit`, or another command comes, which is given
@@ -234,9 +271,13 @@ struct Writer {
     rates: Rates,
     clock: Clock,
     metrics: LedgerMetrics,
+    /// Since when commits fail.
+    failing_since: Option<Duration>,
 }
 
 impl Writer {
+    /// Commits a batch and answers it. A disk that is full or busy refuses the batch, and the
+    /// next one is tried again.
     fn commit(
         &mut self,
         (shares, done): (Vec<Share>, Vec<Done<ShareToken>>),
@@ -259,9 +300,20 @@ impl Writer {
             self.count(&shares, after);
         }
         for done in done {
-            answer(&done.connection, Answer::Share(done.token, verdict));
+            answer(&done.connection, Answer::Share(done.token, verdict, done.received));
         }
-        committed.map(|_| ())
+        self.bear(committed.err(), after)
+    }
+
+    /// Whether the pool can go on after a commit that ended like this.
+    fn bear(&mut self, error: Option<LedgerError>, now: Duration) -> Result<(), LedgerError> {
+        let Some(error) = error else {
+            self.failing_since = None;
+            return Ok(());
+        };
+        let since = *self.failing_since.get_or_insert(now);
+        let passing = matches!(error, LedgerError::Store { passing: true, .. });
+        if passing && now.saturating_sub(since) < FAILING_MAX { Ok(()) } else { Err(error) }
     }
 
     fn count(&mut self, shares: &[Share], now: Duration) {

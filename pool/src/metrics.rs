@@ -39,6 +39,7 @@ pub struct Metrics {
 pub struct StratumMetrics {
     connections: Gauge,
     rejected: Arc<Vec<(Reason, Counter)>>,
+    submit_seconds: Histogram,
     counts: Arc<Counts>,
 }
 
@@ -94,6 +95,10 @@ impl Metrics {
                 connections: register
                     .gauge("wattproof_pool_connections", "Stratum connections held now."),
                 rejected,
+                submit_seconds: register.seconds(
+                    "wattproof_pool_submit_duration_seconds",
+                    "Time from a share's arrival to its answer, the ledger's commit included.",
+                ),
                 counts: Arc::default(),
             },
             ledger: LedgerMetrics {
@@ -150,6 +155,11 @@ impl StratumMetrics {
             self.rejected[index].1.increment(1);
             self.counts.rejected[index].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Notes how long a share took from its arrival to its answer.
+    pub fn submitted(&self, took: Duration) {
+        self.submit_seconds.record(took.as_secs_f64());
     }
 
     /// Sets the number of connections held.

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocks::BlockTask,
+    blocks::{Desk, Finder, Follower},
     clock::Clock,
     coinbase::EXTRANONCE2_SIZE,
     config::Config,
@@ -96,7 +96,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 
     let mut running =
         Running { stratum, http, tasks: JoinSet::new(), cancel: CancellationToken::new() };
-    let (ledger_handle, commands) = LedgerHandle::new();
+    let (ledger_handle, commands) = LedgerHandle::new(clock);
     let (templates_in, templates) = watch::channel(None);
     let (status_in, status) = watch::channel(NodeStatus::Starting);
     let (announce, jobs) = watch::channel(None);
@@ -105,18 +105,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 
     running.ledger_thread(ledger, desk, commands, clock, &metrics);
     running.watcher(&node, clock, TemplateSink { templates: templates_in, status: status_in });
-    running.spawn(
-        "blocks",
-        BlockTask {
-            node,
-            ledger: ledger_handle.clone(),
-            found,
-            origins,
-            templates: templates.clone(),
-            maturity: MATURITY,
-        }
-        .run(),
-    );
+    let desk = Desk { node, ledger: ledger_handle.clone() };
+    let (tracked_in, tracked) = mpsc::channel(BLOCK_QUEUE);
+    let finder = Finder { desk: desk.clone(), found, origins, tracked: tracked_in };
+    running.spawn("blocks", finder.run());
+    let follower = Follower { desk, tracked, templates: templates.clone(), maturity: MATURITY };
+    running.spawn("chain", follower.run());
     running.spawn(
         "jobs",
         JobMaker {

@@ -76,8 +76,68 @@ fn differences_baselines_epochs_and_falls() {
     let implausible = one(&mut book, 300, 2, 10_u128.pow(18)).unwrap_err().to_string();
     assert_eq!(
         implausible,
-        "meter cpu rose by 999999999999.999992 J in 60 s, more than anything draws"
+        "meter cpu rose by 999999999999.999992 J in 60 s, beyond the 200 MW that a meter may show"
     );
+}
+
+/// A gigajoule, in microjoules; 200 MW are one every five seconds.
+const GJ: u128 = 1_000_000_000_000_000;
+
+#[test]
+fn many_reports_in_a_moment_draw_from_one_allowance() {
+    let mut book = Book::new(LIVE);
+    one(&mut book, 0, 1, 0).unwrap();
+    // An honest site of 100 MW, whose reports come each minute, saves up two minutes of 200 MW.
+    for minute in 1..=10_u32 {
+        one(&mut book, u64::from(minute) * 60, 1, u128::from(minute) * 6 * GJ).unwrap();
+    }
+    // Then it shows all it may in one moment: those two minutes, once.
+    let taken = (1..=200_u128)
+        .filter(|count| {
+            let arrives = seconds(600);
+            let total = 60 * GJ + count * GJ;
+            let sent = EnergyReport {
+                at: arrives.saturating_add(Duration::from_millis(u64::try_from(*count).unwrap())),
+                ..report(0, vec![meter("cpu", Scope::Device, 1, total)])
+            };
+            book.apply(1, &sent, arrives).is_ok()
+        })
+        .count();
+    assert_eq!(taken, 24);
+    // A new epoch refills nothing; time does, and at 200 MW.
+    one(&mut book, 605, 2, 0).unwrap();
+    assert!(one(&mut book, 606, 2, 2 * GJ).is_err());
+    assert_eq!(one(&mut book, 610, 2, 2 * GJ), Ok((2 * GJ, true, Step::Advanced)));
+    assert!(one(&mut book, 610, 2, 2 * GJ + 1).is_err());
+}
+
+#[test]
+fn a_first_reading_brings_next_to_nothing_and_an_outage_loses_none() {
+    let mut book = Book::new(LIVE);
+    one(&mut book, 0, 1, 0).unwrap();
+    // A millisecond of 200 MW, for the clock's resolution.
+    assert!(one(&mut book, 0, 1, GJ / 5_000 + 1).is_err());
+    // The line was broken for a day: a site of 100 MW has used 8640 GJ.
+    assert!(one(&mut book, 86_400, 1, 8640 * 2 * GJ + GJ / 5_000 + 1).is_err());
+    assert_eq!(one(&mut book, 86_400, 1, 8640 * GJ), Ok((8640 * GJ, true, Step::Advanced)));
+    // Of what it did not use, two minutes are carried on.
+    assert!(one(&mut book, 86_400, 1, 8664 * GJ + 1).is_err());
+    assert!(one(&mut book, 86_400, 1, 8664 * GJ).is_ok());
+}
+
+#[test]
+fn a_restart_refills_no_more_than_the_time_since() {
+    let mut book = Book::new(LIVE);
+    book.restore([Row {
+        worker: 1,
+        meter: MeterId::new("cpu").unwrap(),
+        scope: Scope::Device,
+        epoch: 1,
+        total: MicroJoules::ZERO,
+        heard_at: seconds(0),
+    }]);
+    assert!(one(&mut book, 5, 1, GJ + 1).is_err());
+    assert_eq!(one(&mut book, 5, 1, GJ), Ok((GJ, true, Step::Advanced)));
 }
 
 #[test]

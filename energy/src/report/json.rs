@@ -5,7 +5,7 @@ use units::{Hashes, MicroJoules, UnixMillis};
 
 use super::{
     ClaimedHashes, EnergyReport, MAX_INTEGER, MAX_METERS, MAX_TOTAL, MAX_WORKER, MeterReading,
-    ReportError,
+    ReportError, part,
 };
 use crate::meter::{Kind, MeterId, PPM, Scope, Tier};
 
@@ -33,8 +33,8 @@ fn write_meter(meter: &MeterReading) -> Value {
         "tier": meter.tier.get(),
         "epoch": meter.epoch,
         "microjoules_total": meter.total.get().to_string(),
-        "coverage": f64::from(meter.coverage_ppm) / f64::from(PPM),
-        "uncertainty": f64::from(meter.uncertainty_ppm) / f64::from(PPM),
+        "coverage": part(meter.coverage_ppm),
+        "uncertainty": part(meter.uncertainty_ppm),
     })
 }
 
@@ -82,6 +82,13 @@ fn read_meter(members: &Members<'_>) -> Result<MeterReading, ReportError> {
     let scope = members.text("scope", "device, rig or site", Scope::parse)?;
     let tier = u8::try_from(members.integer("tier")?).ok().and_then(Tier::new);
     let tier = tier.ok_or_else(|| member(members.path, "tier", "a whole number from 1 to 5"))?;
+    let uncertainty_ppm = members.part("uncertainty")?;
+    if tier < kind.best_tier() {
+        return Err(ReportError::TooGood { meter: id, kind, claimed: tier });
+    }
+    if uncertainty_ppm < kind.least_uncertainty_ppm() {
+        return Err(ReportError::TooSure { meter: id, kind, claimed_ppm: uncertainty_ppm });
+    }
     Ok(MeterReading {
         id,
         kind,
@@ -90,7 +97,7 @@ fn read_meter(members: &Members<'_>) -> Result<MeterReading, ReportError> {
         epoch: members.integer("epoch")?,
         total: MicroJoules::new(members.total("microjoules_total")?),
         coverage_ppm: members.part("coverage")?,
-        uncertainty_ppm: members.part("uncertainty")?,
+        uncertainty_ppm,
     })
 }
 

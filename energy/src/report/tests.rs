@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::json;
+use units::MilliWatts;
 
 use super::*;
+use crate::model::ModelMeter;
 
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
@@ -145,6 +147,78 @@ fn what_would_be_refused_is_not_signed() {
     assert!(matches!(wrong.sign(&key()), Err(ReportError::RepeatedMeter(_))));
 }
 
+/// A report of one meter, as another program may sign it.
+fn foreign(kind: Kind, tier: u8, uncertainty_ppm: u32) -> String {
+    let mut sent = report();
+    let tier = Tier::new(tier).unwrap();
+    sent.meters = vec![MeterReading { kind, tier, uncertainty_ppm, ..sent.meters.remove(0) }];
+    let mut object = json::write(&sent);
+    object.insert("key".to_owned(), json!(hex::encode(key().verifying_key().to_bytes())));
+    let signature = key().sign(canonical(&object).unwrap().as_bytes());
+    object.insert("signature".to_owned(), json!(hex::encode(signature.to_bytes())));
+    Value::Object(object).to_string()
+}
+
+/// What [`verify`] says to it.
+fn verdict(kind: Kind, tier: u8, uncertainty_ppm: u32) -> Result<(), String> {
+    let verified = verify(&foreign(kind, tier, uncertainty_ppm));
+    verified.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn no_meter_is_better_than_its_kind() {
+    let bests = [
+        (Kind::Rapl, 3, 50_000),
+        (Kind::Nvml, 3, 50_000),
+        (Kind::Hwmon, 3, 50_000),
+        (Kind::AsicPsu, 2, 20_000),
+        (Kind::AsicModel, 4, 100_000),
+        (Kind::Plug, 2, 20_000),
+        (Kind::Pdu, 2, 20_000),
+        (Kind::Modbus, 1, 10_000),
+        (Kind::Redfish, 2, 20_000),
+        (Kind::Model, 5, 300_000),
+    ];
+    assert_eq!(bests.map(|(kind, ..)| kind), Kind::ALL);
+    for (kind, tier, ppm) in bests {
+        assert_eq!(verdict(kind, tier, ppm), Ok(()), "{kind:?}");
+        assert_eq!(verdict(kind, 5, PPM), Ok(()), "{kind:?}");
+        assert!(verdict(kind, tier, ppm - 1).unwrap_err().contains("surer than"), "{kind:?}");
+        if tier > 1 {
+            assert!(verdict(kind, tier - 1, ppm).unwrap_err().contains("better than"), "{kind:?}");
+        }
+    }
+    assert_eq!(
+        verdict(Kind::Model, 1, 0).unwrap_err(),
+        "energy report: meter rapl:psys claims tier 1, but a meter of kind model is never better \
+         than tier 5"
+    );
+    assert_eq!(
+        verdict(Kind::Model, 5, 0).unwrap_err(),
+        "energy report: meter rapl:psys claims an uncertainty of 0, but a meter of kind model is \
+         never surer than 0.3"
+    );
+}
+
+#[test]
+fn our_own_meters_claim_what_their_kinds_can_have() {
+    let power = MilliWatts::from_watts(65);
+    let processors = ["AMD EPYC 7763 64-Core Processor", "Some Processor of Tomorrow"];
+    let specs = crate::rapl::every_spec()
+        .into_iter()
+        .chain([ModelMeter::configured(power, 0).spec().clone()])
+        .chain(processors.map(|name| ModelMeter::host(name, 2).spec().clone()));
+    let mut seen = 0;
+    for spec in specs {
+        let meters = vec![MeterReading::of(&spec, 1, MicroJoules::ZERO, PPM)];
+        let sent = EnergyReport { meters, ..report() };
+        let signed = sent.sign(&key()).unwrap_or_else(|error| panic!("{}: {error}", spec.id));
+        assert_eq!(verify(&signed.to_string()).unwrap().report(), &sent);
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+}
+
 fn meter() -> impl Strategy<Value = MeterReading> {
     (
         "[A-Za-z0-9._:/+-]{1,64}",
@@ -157,15 +231,16 @@ fn meter() -> impl Strategy<Value = MeterReading> {
         0..=1_000_000_u32,
     )
         .prop_map(|(id, kind, scope, tier, epoch, total, coverage_ppm, uncertainty_ppm)| {
+            let kind = Kind::ALL[kind];
             MeterReading {
                 id: MeterId::new(&id).unwrap(),
-                kind: Kind::ALL[kind],
+                kind,
                 scope: Scope::ALL[scope],
-                tier: Tier::new(tier).unwrap(),
+                tier: Tier::new(tier).unwrap().max(kind.best_tier()),
                 epoch,
                 total: MicroJoules::new(total),
                 coverage_ppm,
-                uncertainty_ppm,
+                uncertainty_ppm: uncertainty_ppm.max(kind.least_uncertainty_ppm()),
             }
         })
 }

@@ -63,6 +63,10 @@ impl Mempool {
         self.updates
     }
 
+    pub(super) fn contains(&self, txid: &Txid) -> bool {
+        self.by_txid.contains_key(txid)
+    }
+
     /// True where a waiting transaction spends `point`.
     pub(super) fn is_spent(&self, point: &OutPoint) -> bool {
         self.spends.contains_key(point)

@@ -20,6 +20,7 @@ mod chain;
 mod check;
 mod coins;
 mod context;
+mod decode;
 mod index;
 mod mempool;
 mod pulse;

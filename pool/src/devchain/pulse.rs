@@ -13,6 +13,8 @@ pub(super) struct Pulse {
     pub(super) updates: u64,
 }
 
+/// Digits of a block hash.
+const TIP_LENGTH: usize = 64;
 /// How many steps of easing a long poll id can tell apart.
 const EASED_SPAN: u64 = 256;
 
@@ -23,12 +25,14 @@ impl Pulse {
         format!("{}{number}", self.tip)
     }
 
-    /// Tip, steps and count out of a long poll id.
-    pub(super) fn parse_id(id: &str) -> Option<(BlockHash, u32, u64)> {
-        let (tip, number) = id.split_at_checked(64)?;
-        let number: u64 = number.parse().ok()?;
-        let eased = u32::try_from(number % EASED_SPAN).ok()?;
-        Some((tip.parse().ok()?, eased, number / EASED_SPAN))
+    /// A long poll id as the tip's text and the steps and count behind it. Digits that are not
+    /// there count as zero, as Core has it.
+    pub(super) fn split_id(id: &str) -> (&str, u32, u64) {
+        let (tip, number) = id.split_at_checked(TIP_LENGTH).unwrap_or((id, ""));
+        let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+        let number: u64 = number.get(..digits).and_then(|n| n.parse().ok()).unwrap_or(0);
+        let eased = u32::try_from(number % EASED_SPAN).unwrap_or(0);
+        (tip, eased, number / EASED_SPAN)
     }
 }
 
@@ -42,8 +46,10 @@ mod tests {
     fn ids_read_back() {
         let pulse =
             Pulse { tip: BlockHash::from_byte_array([9; 32]), height: 7, eased: 255, updates: 12 };
-        assert_eq!(Pulse::parse_id(&pulse.id()), Some((pulse.tip, 255, 12)));
-        assert_eq!(Pulse::parse_id("short"), None);
-        assert_eq!(Pulse::parse_id(&"zz".repeat(40)), None);
+        let tip = pulse.tip.to_string();
+        assert_eq!(Pulse::split_id(&pulse.id()), (tip.as_str(), 255, 12));
+        assert_eq!(Pulse::split_id(&tip), (tip.as_str(), 0, 0));
+        assert_eq!(Pulse::split_id(&format!("{tip}256x9")), (tip.as_str(), 0, 1));
+        assert_eq!(Pulse::split_id("short"), ("short", 0, 0));
     }
 }

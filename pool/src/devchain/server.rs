@@ -27,8 +27,7 @@ use tokio_util::task::TaskTracker;
 use super::chain::DevChain;
 use super::pulse::Pulse;
 use super::rpc::{
-    INVALID_PARAMETER, INVALID_REQUEST, METHOD_NOT_FOUND, MISC, NOT_CONNECTED, PARSE, RpcError,
-    parse_hash,
+    INVALID_REQUEST, METHOD_NOT_FOUND, MISC, NOT_CONNECTED, PARSE, RpcError, parse_hash,
 };
 
 /// Calls that may wait for the chain's owner.
@@ -260,10 +259,8 @@ impl Desk {
         let Some(id) = request.and_then(|r| r.get("longpollid")).and_then(Value::as_str) else {
             return Ok(());
         };
-        let Some((old_tip, eased, updates)) = Pulse::parse_id(id) else {
-            let message = format!("longpollid must be a block hash and a number (not '{id}')");
-            return Err(RpcError::new(INVALID_PARAMETER, message));
-        };
+        let (old_tip, eased, updates) = Pulse::split_id(id);
+        let old_tip: BlockHash = parse_hash(old_tip, "longpollid")?;
         let mut tip = self.tip.clone();
         let start = Instant::now();
         loop {

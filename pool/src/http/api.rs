@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 
 use energy::carbon::Factor;
-use ledger::{BlockView, MeterView, WorkerView};
+use ledger::{BlockView, MeterView};
 use serde::Serialize;
 
-use super::view::{AccountNow, EnergyNow, View};
+use super::{
+    account::{AccountNow, WorkerNow},
+    meters::EnergyNow,
+    view::View,
+};
 use crate::{blocks::shown, rates::Hashrate};
 
 /// `/api/v1/pool`.
@@ -99,9 +103,10 @@ pub(super) struct Account {
     work_hashes: String,
     shares: u64,
     satoshis: AccountSatoshis,
-    energy: Energy,
+    energy: AccountEnergy,
     carbon: Carbon,
-    /// `/api/v1/accounts/{account}/workers`.
+    workers_total: usize,
+    /// Those with the most work, most first; also `/api/v1/accounts/{account}/workers`.
     pub(super) workers: Vec<Worker>,
 }
 
@@ -113,6 +118,13 @@ struct AccountSatoshis {
 }
 
 #[derive(Debug, Serialize)]
+struct AccountEnergy {
+    #[serde(flatten)]
+    energy: Energy,
+    plausibility_ratio: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
 pub(super) struct Worker {
     name: String,
     work_hashes: String,
@@ -121,6 +133,7 @@ pub(super) struct Worker {
     hashrate_hashes_per_second: Hashrate,
     energy: Energy,
     carbon: Carbon,
+    meters_total: usize,
     meters: Vec<Meter>,
 }
 
@@ -157,6 +170,8 @@ pub(super) struct Block {
 pub(super) struct EnergyPage {
     energy: Energy,
     work_hashes: String,
+    meters_total: usize,
+    /// Those with the most joules, most first.
     meters: Vec<Meter>,
 }
 
@@ -176,7 +191,7 @@ pub(super) fn pool(view: &View) -> Pool {
             rejected_by_reason: view.tallies.rejected.iter().copied().collect(),
         },
         work_hashes: totals.work.get().to_string(),
-        hashrate_hashes_per_second: view.rates.pool,
+        hashrate_hashes_per_second: view.rate,
         blocks: Blocks {
             found: totals.blocks.found(),
             immature: totals.blocks.immature,
@@ -190,8 +205,8 @@ pub(super) fn pool(view: &View) -> Pool {
             paid: totals.paid.to_sat().to_string(),
             pool_fee: totals.fees.to_sat().to_string(),
         },
-        energy: energy_of(view.energy().as_ref()),
-        carbon: carbon_of(view.energy().as_ref(), &view.config.energy.factor),
+        energy: energy_of(view.energy()),
+        carbon: carbon_of(view.energy(), &view.config.energy.factor),
         template: view.template.as_ref().map(|seen| TemplateNow {
             height: seen.template.height,
             age_seconds: view.template_age().unwrap_or_default(),
@@ -201,31 +216,23 @@ pub(super) fn pool(view: &View) -> Pool {
 }
 
 pub(super) fn account(now: &AccountNow) -> Account {
-    let account = &now.account;
-    let workers: Vec<Worker> = account
-        .workers
-        .iter()
-        .map(|worker| worker_of(worker, now.rates.get(&worker.id), &now.factor))
-        .collect();
-    let meters: Vec<MeterView> =
-        account.workers.iter().flat_map(|worker| worker.meters.iter().cloned()).collect();
-    let sum =
-        account.workers.iter().fold((units::MicroJoules::ZERO, units::Work::ZERO), |sum, w| {
-            (sum.0.saturating_add(w.energy), sum.1.saturating_add(w.covered_work))
-        });
-    let energy = EnergyNow::of(&meters, sum.0, sum.1);
+    let energy = now.energy.as_ref();
     Account {
-        account: account.name.clone(),
-        work_hashes: account.work.get().to_string(),
-        shares: account.shares,
+        account: now.name.clone(),
+        work_hashes: now.work.get().to_string(),
+        shares: now.shares,
         satoshis: AccountSatoshis {
-            immature: account.immature.to_sat().to_string(),
-            balance: account.balance.to_sat().to_string(),
-            paid: account.paid.to_sat().to_string(),
+            immature: now.immature.to_sat().to_string(),
+            balance: now.balance.to_sat().to_string(),
+            paid: now.paid.to_sat().to_string(),
         },
-        energy: energy_of(energy.as_ref()),
-        carbon: carbon_of(energy.as_ref(), &now.factor),
-        workers,
+        energy: AccountEnergy {
+            energy: energy_of(energy),
+            plausibility_ratio: energy.and_then(EnergyNow::plausibility),
+        },
+        carbon: carbon_of(energy, &now.factor),
+        workers_total: now.workers_total,
+        workers: now.workers.iter().map(|worker| worker_of(worker, &now.factor)).collect(),
     }
 }
 
@@ -240,14 +247,15 @@ pub(super) const fn payouts() -> [(); 0] {
 
 pub(super) fn energy(view: &View) -> EnergyPage {
     EnergyPage {
-        energy: energy_of(view.energy().as_ref()),
+        energy: energy_of(view.energy()),
         work_hashes: view.totals.work.get().to_string(),
-        meters: view.meters.iter().map(meter_of).collect(),
+        meters_total: view.meters.total,
+        meters: view.meters.shown.iter().map(meter_of).collect(),
     }
 }
 
 pub(super) fn carbon(view: &View) -> impl Serialize + use<> {
-    carbon_of(view.energy().as_ref(), &view.config.energy.factor)
+    carbon_of(view.energy(), &view.config.energy.factor)
 }
 
 pub(super) const fn scheme(view: &View) -> &'static str {
@@ -257,16 +265,17 @@ pub(super) const fn scheme(view: &View) -> &'static str {
     }
 }
 
-fn worker_of(worker: &WorkerView, rate: Option<&Hashrate>, factor: &Factor) -> Worker {
-    let energy = EnergyNow::of(&worker.meters, worker.energy, worker.covered_work);
+fn worker_of(now: &WorkerNow, factor: &Factor) -> Worker {
+    let (worker, energy) = (&now.worker, now.energy.as_ref());
     Worker {
         name: worker.name.clone(),
         work_hashes: worker.work.get().to_string(),
         shares: worker.shares,
         last_share_at: worker.last_share_at.map(units::UnixMillis::get),
-        hashrate_hashes_per_second: rate.copied().unwrap_or_default(),
-        energy: energy_of(energy.as_ref()),
-        carbon: carbon_of(energy.as_ref(), factor),
+        hashrate_hashes_per_second: now.rate,
+        energy: energy_of(energy),
+        carbon: carbon_of(energy, factor),
+        meters_total: now.meters_total,
         meters: worker.meters.iter().map(meter_of).collect(),
     }
 }

@@ -7,20 +7,25 @@ use core::{
 };
 use std::collections::BTreeMap;
 
-use units::{MicroJoules, UnixMillis};
+use units::UnixMillis;
 
-use super::view::{EnergyNow, View};
+use super::{
+    meters::{EnergyNow, MeterSum},
+    view::{Claim, View},
+};
 
-/// All exact families, and the gauges that are read off the same view, as Prometheus text.
+/// All exact families, and the gauges that are read off the same view, as Prometheus text;
+/// `claims` are of the view's accounts.
 #[must_use]
-pub fn render(view: &View) -> String {
+pub fn render(view: &View, claims: &[Claim]) -> String {
     let mut text = Text::default();
     work(&mut text, view);
     money(&mut text, view);
     if let Some(energy) = view.energy() {
         joules(&mut text, view);
-        grams(&mut text, view, &energy);
+        grams(&mut text, view, energy);
     }
+    plausibility(&mut text, claims);
     text.family("wattproof_build_info", "gauge", "The program's version.");
     text.sample("wattproof_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     text.family("wattproof_ledger_tree_size", "gauge", "Closed slices of work.");
@@ -44,7 +49,7 @@ fn work(text: &mut Text, view: &View) {
 
     let name = "wattproof_pool_hashrate_hashes_per_second";
     text.family(name, "gauge", "Proven hashes per second over a window.");
-    let rate = view.rates.pool;
+    let rate = view.rate;
     for (window, value) in
         [("10s", rate.ten_seconds), ("60s", rate.minute), ("15m", rate.quarter_hour)]
     {
@@ -91,22 +96,16 @@ fn money(text: &mut Text, view: &View) {
 /// Meters are summed by kind, scope and tier: their names come from the network and are as many
 /// as there are workers, so they are for the API.
 fn joules(text: &mut Text, view: &View) {
-    let mut energy = BTreeMap::new();
-    let mut seen: BTreeMap<&str, (Duration, UnixMillis)> = BTreeMap::new();
-    for meter in view.meters.iter().filter(|meter| meter.counted || meter.energy.get() > 0) {
-        let key = (meter.kind.as_str(), meter.scope.as_str(), meter.tier);
-        let sum: &mut MicroJoules = energy.entry(key).or_default();
-        *sum = sum.saturating_add(meter.energy);
-        let (gap, last) = seen.entry(&meter.kind).or_default();
-        *gap = gap.saturating_add(meter.gap);
-        *last = meter.last_at.max(*last);
-    }
     let name = "wattproof_energy_joules_total";
     text.family(name, "counter", "Joules of counted meters, by kind, scope and quality tier.");
-    for ((kind, scope, tier), sum) in &energy {
+    let mut seen: BTreeMap<&str, (Duration, UnixMillis)> = BTreeMap::new();
+    for ((kind, scope, tier), MeterSum { joules, gap, last_at }) in &view.meters.sums {
         let tier = tier.to_string();
-        let labels = [("meter", *kind), ("kind", *kind), ("scope", *scope), ("tier", &tier)];
-        text.sample(name, &labels, sum.joules());
+        let labels = [("meter", &**kind), ("kind", kind), ("scope", scope), ("tier", &tier)];
+        text.sample(name, &labels, joules.joules());
+        let (gaps, last) = seen.entry(kind).or_default();
+        *gaps = gaps.saturating_add(*gap);
+        *last = (*last).max(*last_at);
     }
     let name = "wattproof_energy_gap_seconds_total";
     text.family(name, "counter", "Time that meters did not see, as their reports say.");
@@ -148,6 +147,19 @@ fn grams(text: &mut Text, view: &View, energy: &EnergyNow) {
     );
 }
 
+fn plausibility(text: &mut Text, claims: &[Claim]) {
+    if claims.is_empty() {
+        return;
+    }
+    let name = "wattproof_energy_plausibility_ratio";
+    let help = "Claimed joules per proven terahash over the best known device's: \
+                below 1 no device can do it.";
+    text.family(name, "gauge", help);
+    for Claim { account, ratio } in claims {
+        text.sample(name, &[("account", account)], ratio);
+    }
+}
+
 /// Prometheus text, version 0.0.4.
 #[derive(Debug, Default)]
 struct Text(String);
@@ -185,6 +197,23 @@ mod tests {
             text.0,
             "# HELP x_total Help.\n# TYPE x_total counter\n\
              x_total{a=\"q\\\"\\\\\\n\",b=\"c\"} 340282366920938463463374607431768211455\ny 1.5\n"
+        );
+    }
+
+    #[test]
+    fn claims_are_shown_where_there_are_any() {
+        let mut text = Text::default();
+        plausibility(&mut text, &[]);
+        assert_eq!(text.0, "");
+        let claim = |account: &str, ratio| Claim { account: account.to_owned(), ratio };
+        plausibility(&mut text, &[claim("bcrt1q\"", 0.25), claim("b", 1234.5)]);
+        assert_eq!(
+            text.0,
+            "# HELP wattproof_energy_plausibility_ratio Claimed joules per proven terahash over \
+             the best known device's: below 1 no device can do it.\n\
+             # TYPE wattproof_energy_plausibility_ratio gauge\n\
+             wattproof_energy_plausibility_ratio{account=\"bcrt1q\\\"\"} 0.25\n\
+             wattproof_energy_plausibility_ratio{account=\"b\"} 1234.5\n"
         );
     }
 }

@@ -3,13 +3,18 @@
 //! Read [`serve`] and the routes below it. Every answer is made of one [`view::View`], read from
 //! the ledger's own tables, so that page, metrics and API agree with each other and with the
 //! ledger. Nothing here changes state, and nothing is read from a request but its method and path.
+//! Every list in an answer has a limit, and so has the time that a connection may take.
 
+pub mod account;
 mod api;
 pub mod exact;
+mod listen;
+pub mod meters;
 mod page;
+mod ready;
 pub mod view;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,23 +22,14 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
-    server::conn::http1,
-    service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::sleep};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::view::{View, ViewError, ViewSource};
-
-/// HTTP connections served at once; more wait for a place.
-const CONNECTIONS_MAX: usize = 256;
-/// A client that sends its request's head slower than this is dropped.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
-/// Largest head of a request.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// Pause after the system refuses to accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use self::{
+    listen::Limits,
+    view::{View, ViewError, ViewSource},
+};
 
 /// A body and what it is.
 #[derive(Debug)]
@@ -45,38 +41,8 @@ struct Answer {
 
 /// Serves until cancelled.
 pub async fn serve(listener: TcpListener, source: Arc<ViewSource>, cancel: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        let place = Arc::clone(&places).acquire_owned();
-        let accepted = tokio::select! {
-            () = cancel.cancelled() => return,
-            Some(_) = connections.join_next() => continue,
-            accepted = async { (place.await, listener.accept().await) } => accepted,
-        };
-        let (place, stream) = match accepted {
-            (Ok(place), Ok((stream, _))) => (place, stream),
-            (_, error) => {
-                tracing::warn!("cannot accept an HTTP connection: {:?}", error.err());
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let source = Arc::clone(&source);
-        connections.spawn(async move {
-            let service = service_fn(move |request| respond(Arc::clone(&source), request));
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_LIMIT)
-                .max_buf_size(HEADER_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!("HTTP connection: {error}");
-            }
-            drop(place);
-        });
-    }
+    let service = move |request| respond(Arc::clone(&source), request);
+    listen::serve(listener, Limits::default(), service, cancel).await;
 }
 
 async fn respond(
@@ -108,12 +74,7 @@ async fn route(source: &ViewSource, path: &str) -> Answer {
             Some(why) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, &why),
         },
         "/" => with_view(source, page::render).await,
-        "/metrics" => {
-            with_view(source, |view| {
-                Answer::of(PROMETHEUS, format!("{}{}", source.counted(), exact::render(view)))
-            })
-            .await
-        }
+        "/metrics" => scrape(source).await.unwrap_or_else(|error| Answer::unavailable(&error)),
         "/api/v1/pool" => with_view(source, |view| Answer::json(&api::pool(view))).await,
         "/api/v1/blocks" => with_view(source, |view| Answer::json(&api::blocks(view))).await,
         "/api/v1/payouts" => with_view(source, |_| Answer::json(&api::payouts())).await,
@@ -124,6 +85,13 @@ async fn route(source: &ViewSource, path: &str) -> Answer {
             None => Answer::error(StatusCode::NOT_FOUND, "there is nothing at this path"),
         },
     }
+}
+
+async fn scrape(source: &ViewSource) -> Result<Answer, ViewError> {
+    let view = source.view().await?;
+    let claims = source.claims(&view).await?;
+    let body = format!("{}{}", source.counted(), exact::render(&view, &claims));
+    Ok(Answer::of(PROMETHEUS, body))
 }
 
 async fn account(source: &ViewSource, rest: &str) -> Answer {

@@ -3,10 +3,7 @@
 
 use core::fmt::Write;
 
-use super::{
-    Answer, api,
-    view::{EnergyNow, View},
-};
+use super::{Answer, api, meters::EnergyNow, view::View};
 use crate::blocks::shown;
 
 /// Blocks that the page lists; the API has more.
@@ -55,7 +52,7 @@ pub(super) fn render(view: &View) -> Answer {
 
 fn cards(html: &mut String, view: &View) {
     let totals = &view.totals;
-    let rate = view.rates.pool;
+    let rate = view.rate;
     html.push_str("<div class=cards>");
     card(
         html,
@@ -123,7 +120,7 @@ fn energy(html: &mut String, view: &View) {
         html,
         "Joules per terahash (reported over proven)",
         &energy.per_terahash().map_or_else(none, |ratio| ratio.to_string()),
-        &source_line(&energy),
+        &source_line(energy),
     );
     card(
         html,
@@ -144,7 +141,7 @@ fn energy(html: &mut String, view: &View) {
         )),
     );
     html.push_str("</div>");
-    let _ = write!(html, "<p class=tag>{}</p>", quality_note(&energy));
+    let _ = write!(html, "<p class=tag>{}</p>", quality_note(energy));
 }
 
 fn source_line(energy: &EnergyNow) -> String {

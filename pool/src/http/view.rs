@@ -3,26 +3,28 @@
 //! Read [`ViewSource::view`]. Figures that are accounts (shares, work, satoshis, joules) come
 //! from the ledger's tables on disk; only what is not an account (connections, rates, rejects,
 //! the template's age) comes from memory. It deliberately caches nothing.
+//!
+//! One question at a time reads the ledger, and what leaves it is bounded, so many clients cost
+//! time and not memory.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    path::PathBuf,
-    sync::{Arc, Mutex},
+use std::{path::PathBuf, sync::Arc};
+
+use ledger::{AccountSummary, BlockView, LedgerError, Reader, Totals};
+use tokio::sync::{Mutex, watch};
+use units::Moment;
+
+use super::{
+    account::{self, AccountNow},
+    meters::{EnergyNow, MetersNow},
+    ready,
 };
-
-use energy::carbon::Factor;
-use ledger::{
-    AccountSummary, AccountView, BlockView, LedgerError, MeterView, Reader, Totals, WorkerId,
-};
-use tokio::sync::watch;
-use units::{CarbonMass, JoulesPerTerahash, MicroJoules, Moment, Work};
-
 use crate::{
     clock::Clock,
     config::Config,
-    ledger_task::{LedgerHandle, LedgerUnavailable, RatesNow},
+    ledger_task::{LedgerHandle, LedgerUnavailable},
     metrics::{Metrics, Tallies},
     node::{NodeStatus, Seen},
+    rates::Hashrate,
 };
 
 /// Accounts that are shown by name; the rest are summed as `other`.
@@ -71,43 +73,23 @@ pub struct View {
     pub accounts: Vec<AccountSummary>,
     /// The newest blocks first.
     pub blocks: Vec<BlockView>,
-    /// Every meter that ever reported.
-    pub meters: Vec<MeterView>,
-    /// Hash rates.
-    pub rates: RatesNow,
+    /// Every meter that ever reported, in sums.
+    pub meters: MetersNow,
+    /// The pool's hash rate.
+    pub rate: Hashrate,
     /// Counts since the pool started.
     pub tallies: Tallies,
     /// The newest template.
     pub template: Option<Arc<Seen>>,
 }
 
-/// An account with its workers' rates.
-#[derive(Debug)]
-pub struct AccountNow {
-    /// The ledger's figures.
-    pub account: AccountView,
-    /// Hash rates by worker.
-    pub rates: HashMap<WorkerId, crate::rates::Hashrate>,
-    /// The factor that turns its joules into grams.
-    pub factor: Factor,
-}
-
-/// Joules with where they come from, beside the proven work that they cover.
+/// What an account claims, held against the best known device.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EnergyNow {
-    /// Joules of counted meters.
-    pub joules: MicroJoules,
-    /// Work proven while those meters reported.
-    pub covered_work: Work,
-    /// Kinds of meter, in alphabetical order.
-    pub sources: BTreeSet<String>,
-    /// The best (lowest) tier among them.
-    pub best_tier: u8,
-    /// The worst (highest).
-    pub worst_tier: u8,
-    /// Relative uncertainty: the meters' own, weighted by their joules, taken as fully
-    /// correlated, which errs on the large side.
-    pub uncertainty: f64,
+pub struct Claim {
+    /// Payout address.
+    pub account: String,
+    /// Its joules per proven terahash over that device's. Below 1 no device can do it.
+    pub ratio: f64,
 }
 
 impl ViewSource {
@@ -139,15 +121,11 @@ impl ViewSource {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn view(&self) -> Result<View, ViewError> {
-        let rates = self.ledger.rates().await?;
         let (totals, accounts, blocks, meters) = self
             .read(|reader| {
-                Ok((
-                    reader.totals()?,
-                    reader.accounts(ACCOUNTS_SHOWN)?,
-                    reader.blocks(BLOCKS_SHOWN)?,
-                    reader.meters()?,
-                ))
+                let totals = reader.totals()?;
+                let meters = MetersNow::of(reader.meters()?, totals.energy, totals.covered_work);
+                Ok((totals, reader.accounts(ACCOUNTS_SHOWN)?, reader.blocks(BLOCKS_SHOWN)?, meters))
             })
             .await?;
         Ok(View {
@@ -157,7 +135,7 @@ impl ViewSource {
             accounts,
             blocks,
             meters,
-            rates,
+            rate: self.ledger.rates().await?.pool,
             tallies: self.metrics.tallies(),
             template: self.templates.borrow().clone(),
         })
@@ -169,10 +147,36 @@ impl ViewSource {
     /// When the ledger cannot be read.
     pub async fn account(&self, name: &str) -> Result<Option<AccountNow>, ViewError> {
         let name = name.to_owned();
-        let rates = self.ledger.rates().await?.workers;
-        let account = self.read(move |reader| reader.account(&name)).await?;
         let factor = self.config.energy.factor.clone();
-        Ok(account.map(|account| AccountNow { account, rates, factor }))
+        let account = self
+            .read(move |reader| {
+                Ok(reader.account(&name)?.map(|account| AccountNow::of(account, factor)))
+            })
+            .await?;
+        let Some(account) = account else { return Ok(None) };
+        Ok(Some(account.with_rates(&self.ledger.rates().await?.workers)))
+    }
+
+    /// What those of the view's accounts claim that report energy for proven work, in its order.
+    /// O(workers of these accounts).
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn claims(&self, view: &View) -> Result<Vec<Claim>, ViewError> {
+        if view.energy().is_none() {
+            return Ok(Vec::new());
+        }
+        let names = Vec::from_iter(view.accounts.iter().map(|account| account.name.clone()));
+        self.read(move |reader| {
+            let mut claims = Vec::new();
+            for account in names {
+                let energy = reader.account(&account)?.as_ref().and_then(account::energy_of);
+                let ratio = energy.and_then(|energy| energy.plausibility());
+                claims.extend(ratio.map(|ratio| Claim { account, ratio }));
+            }
+            Ok(claims)
+        })
+        .await
     }
 
     /// The counted metric families.
@@ -186,23 +190,18 @@ impl ViewSource {
         if let Err(error) = self.ledger.rates().await {
             return Some(error.to_string());
         }
-        if self.templates.borrow().is_none() {
-            return Some(match &*self.status.borrow() {
-                NodeStatus::Failing { reason, .. } => reason.clone(),
-                NodeStatus::Starting | NodeStatus::Working => "no template yet".to_owned(),
-            });
-        }
-        None
+        let template_at = self.templates.borrow().as_ref().map(|seen| seen.at);
+        ready::not_ready(&self.status.borrow(), template_at, self.clock.now())
     }
 
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, ViewError> {
-        let reader = Arc::clone(&self.reader);
+        // Waiting here and not in a blocking thread: a client that goes takes its wait along.
+        let mut slot = Arc::clone(&self.reader).lock_owned().await;
         let path = self.path.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            let mut slot = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let reader = match slot.take() {
                 Some(reader) => reader,
                 None => Reader::open(&path)?,
@@ -219,8 +218,8 @@ impl ViewSource {
 impl View {
     /// The pool's energy, or `None` while nothing was reported.
     #[must_use]
-    pub fn energy(&self) -> Option<EnergyNow> {
-        EnergyNow::of(&self.meters, self.totals.energy, self.totals.covered_work)
+    pub const fn energy(&self) -> Option<&EnergyNow> {
+        self.meters.energy.as_ref()
     }
 
     /// Seconds since the template arrived.
@@ -228,53 +227,5 @@ impl View {
     pub fn template_age(&self) -> Option<f64> {
         let seen = self.template.as_ref()?;
         Some(self.now.mono.saturating_sub(seen.at.mono).as_secs_f64())
-    }
-}
-
-impl EnergyNow {
-    /// Sums up `meters`, whose joules and covered work the ledger has summed already.
-    #[must_use]
-    pub fn of(meters: &[MeterView], joules: MicroJoules, covered_work: Work) -> Option<Self> {
-        let counted: Vec<&MeterView> = meters
-            .iter()
-            .filter(|meter| meter.counted || meter.energy > MicroJoules::ZERO)
-            .collect();
-        let weighted =
-            |meter: &MeterView| meter.energy.joules_f64() * f64::from(meter.uncertainty_ppm);
-        let total: f64 = counted.iter().map(|meter| meter.energy.joules_f64()).sum();
-        let widest = counted.iter().map(|meter| meter.uncertainty_ppm).max()?;
-        let parts_per_million = if total > 0.0 {
-            counted.iter().map(|meter| weighted(meter)).sum::<f64>() / total
-        } else {
-            f64::from(widest)
-        };
-        Some(Self {
-            joules,
-            covered_work,
-            sources: counted.iter().map(|meter| meter.kind.clone()).collect(),
-            best_tier: counted.iter().map(|meter| meter.tier).min()?,
-            worst_tier: counted.iter().map(|meter| meter.tier).max()?,
-            uncertainty: parts_per_million / 1e6,
-        })
-    }
-
-    /// Joules over proven terahashes, from the exact figures.
-    #[must_use]
-    pub const fn per_terahash(&self) -> Option<JoulesPerTerahash> {
-        JoulesPerTerahash::of(self.joules, self.covered_work)
-    }
-
-    /// What these joules stand for by `factor`, location-based.
-    #[must_use]
-    pub fn mass(&self, factor: &Factor) -> CarbonMass {
-        factor.intensity.mass_of(self.joules)
-    }
-
-    /// Grams over proven terahashes, with six decimals, from the exact figures.
-    #[must_use]
-    pub fn grams_per_terahash(&self, factor: &Factor) -> Option<String> {
-        // A microgram over a hash is in the same proportion as a microjoule over a hash.
-        let as_energy = MicroJoules::new(self.mass(factor).get());
-        JoulesPerTerahash::of(as_energy, self.covered_work).map(|ratio| ratio.to_string())
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bitcoin::block::Header;
-use bitcoin::consensus::encode::{deserialize_partial, serialize};
+use bitcoin::consensus::encode::{Error, serialize};
 use bitcoin::constants::genesis_block;
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, BlockHash, Network, Transaction, Txid, Work};
@@ -25,7 +25,7 @@ use super::mempool::Mempool;
 use super::pulse::Pulse;
 use super::retarget::Retarget;
 use super::store::{Kind, Record, Store, StoreError};
-use super::{LIMIT_BITS, Reject, context};
+use super::{LIMIT_BITS, Reject, context, decode};
 use crate::node::Clock;
 
 /// How the chain behaves. It is a regtest chain in all else.
@@ -225,7 +225,8 @@ impl DevChain {
         let Some(place) = self.index.entry(id).place else { return Ok(None) };
         let bytes = self.store.read(place)?;
         let record = Record { kind: Kind::Block, at: UnixMillis::new(0), place };
-        decode_block(&bytes).map(Some).map_err(|reason| self.store.damaged(&record, reason))
+        let damaged = |error: Error| self.store.damaged(&record, error.to_string());
+        decode::block(&bytes).map(Some).map_err(damaged)
     }
 
     pub(super) fn tip_id(&self) -> Id {
@@ -309,7 +310,7 @@ impl DevChain {
         let damaged = |reason: &str| self.store.damaged(record, reason.to_owned());
         match record.kind {
             Kind::Block => {
-                let block = decode_block(&payload).map_err(|reason| damaged(&reason))?;
+                let block = decode::block(&payload).map_err(|error| damaged(&error.to_string()))?;
                 let Some(parent) = self.index.find(&block.header.prev_blockhash) else {
                     return Err(damaged("a block without its parent"));
                 };
@@ -343,9 +344,4 @@ fn next_spot<'a>(tip: &Entry, median_at: &'a dyn Fn(u32) -> u32) -> Spot<'a> {
 fn median_at(index: &Index, active: &[Id], height: u32) -> u32 {
     let id = usize::try_from(height).ok().and_then(|height| active.get(height));
     id.map_or(u32::MAX, |id| index.entry(*id).median_time)
-}
-
-/// A block, as Core reads one: what follows it is ignored.
-pub(super) fn decode_block(bytes: &[u8]) -> Result<Block, String> {
-    deserialize_partial(bytes).map(|(block, _)| block).map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::chain::DevChain;
 use super::super::index::Id;
-use super::{Args, INVALID_PARAMETER, MISC, NOT_FOUND, RpcError, shown, wrong_type};
+use super::{Args, INVALID_PARAMETER, MISC, NOT_FOUND, RpcError, difficulty, shown, wrong_type};
 
 impl DevChain {
     pub(super) fn block_hash_at(&self, args: Args<'_>) -> Result<Value, RpcError> {
@@ -18,7 +18,7 @@ impl DevChain {
     }
 
     pub(super) fn block_header(&self, args: Args<'_>) -> Result<Value, RpcError> {
-        let id = self.find(args)?;
+        let id = self.find(args, "hash")?;
         if args.flag(1, true)? {
             return Ok(Value::Object(self.header_json(id)));
         }
@@ -26,7 +26,7 @@ impl DevChain {
     }
 
     pub(super) fn get_block(&self, args: Args<'_>) -> Result<Value, RpcError> {
-        let id = self.find(args)?;
+        let id = self.find(args, "blockhash")?;
         let verbosity = match args.optional(1) {
             None => 1,
             Some(Value::Bool(verbose)) => i64::from(*verbose),
@@ -56,7 +56,7 @@ impl DevChain {
             "bestblockhash": shown(tip.hash),
             "bits": format!("{:08x}", tip.header.bits.to_consensus()),
             "target": format!("{:064x}", tip.header.target()),
-            "difficulty": tip.header.difficulty_float(),
+            "difficulty": difficulty(tip.header.bits.to_consensus()),
             "time": tip.header.time,
             "mediantime": tip.median_time,
             "verificationprogress": 1.0,
@@ -68,8 +68,9 @@ impl DevChain {
         })
     }
 
-    fn find(&self, args: Args<'_>) -> Result<Id, RpcError> {
-        let hash = args.hash(0, "blockhash")?;
+    /// The block that the first argument, called `name`, is the hash of.
+    fn find(&self, args: Args<'_>, name: &str) -> Result<Id, RpcError> {
+        let hash = args.hash(0, name)?;
         self.index.find(&hash).ok_or_else(|| RpcError::new(NOT_FOUND, "Block not found"))
     }
 
@@ -93,7 +94,7 @@ impl DevChain {
         put("nonce", json!(header.nonce));
         put("bits", json!(format!("{:08x}", header.bits.to_consensus())));
         put("target", json!(format!("{:064x}", header.target())));
-        put("difficulty", json!(header.difficulty_float()));
+        put("difficulty", json!(difficulty(header.bits.to_consensus())));
         put("chainwork", json!(format!("{:064x}", entry.work)));
         put("nTx", json!(entry.tx_count));
         if entry.parent.is_some() {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::super::chain::DevChain;
 use super::super::coins::Coin;
 use super::{
-    Args, DESERIALIZATION, INVALID_PARAMETER, MISC, NOT_FOUND, REJECTED, RpcError, VERIFY,
-    parse_hash, shown, wrong_type,
+    Args, DESERIALIZATION, IN_CHAIN, INVALID_PARAMETER, MISC, NOT_FOUND, REJECTED, RpcError,
+    VERIFY, parse_hash, shown, wrong_type,
 };
 
 impl DevChain {
@@ -91,6 +91,15 @@ impl DevChain {
             let message = "TX decode failed. Make sure the tx has at least one input.";
             return Err(RpcError::new(DESERIALIZATION, message));
         };
+        let txid = tx.compute_txid();
+        let point = |vout| OutPoint { txid, vout };
+        if (0_u32..).zip(&tx.output).any(|(vout, _)| self.coins.get(&point(vout)).is_some()) {
+            return Err(RpcError::new(IN_CHAIN, "Transaction outputs already in utxo set"));
+        }
+        if self.mempool.contains(&txid) {
+            // The call may be repeated.
+            return Ok(shown(txid));
+        }
         self.accept_transaction(tx).map(shown).map_err(|reject| {
             let code = match reject.reason.as_ref() {
                 "bad-txns-inputs-missingorspent" => VERIFY,
@@ -117,7 +126,7 @@ impl DevChain {
     }
 }
 
-/// An output script as Core shows it.
+/// An output script as Core shows it, but for the readable forms.
 pub(super) fn script_json(script: &Script) -> Value {
     let kind = if script.is_p2pkh() {
         "pubkeyhash"
@@ -139,7 +148,6 @@ pub(super) fn script_json(script: &Script) -> Value {
         "nonstandard"
     };
     let mut answer = json!({
-        "asm": script.to_asm_string(),
         "hex": hex::encode(script.as_bytes()),
         "type": kind,
     });

@@ -6,12 +6,14 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, Target, Txid};
 use serde_json::{Value, json};
 
-use super::super::chain::{DevChain, decode_block};
+use super::super::chain::DevChain;
 use super::super::context::{COMMITMENT_HEAD, commitment};
+use super::super::decode;
 use super::super::mempool::Waiting;
 use super::super::{ADJUSTMENT_INTERVAL, MAX_BLOCK_WEIGHT, MAX_SIGOPS_COST, subsidy};
 use super::{
-    Args, DESERIALIZATION, INVALID_PARAMETER, NOT_FOUND, RpcError, WRONG_TYPE, shown, wrong_type,
+    Args, DESERIALIZATION, INVALID_PARAMETER, NOT_FOUND, RpcError, WRONG_TYPE, difficulty, shown,
+    wrong_type,
 };
 
 /// The version that new blocks should carry.
@@ -21,8 +23,7 @@ const MAX_TIMEWARP: u32 = 600;
 
 impl DevChain {
     pub(super) fn get_block_template(&mut self, args: Args<'_>) -> Result<Value, RpcError> {
-        let empty = json!({});
-        let request = args.optional(0).unwrap_or(&empty);
+        let request = args.required(0, "template_request")?;
         if !request.is_object() {
             return Err(wrong_type(request, "object"));
         }
@@ -58,14 +59,14 @@ impl DevChain {
         json!({
             "blocks": height,
             "bits": format!("{:08x}", tip.header.bits.to_consensus()),
-            "difficulty": tip.header.difficulty_float(),
+            "difficulty": difficulty(tip.header.bits.to_consensus()),
             "target": format!("{:064x}", tip.header.target()),
             "pooledtx": self.mempool.iter().count(),
             "chain": "regtest",
             "next": {
                 "height": height + 1,
                 "bits": format!("{bits:08x}"),
-                "difficulty": target.difficulty_float(),
+                "difficulty": difficulty(bits),
                 "target": format!("{target:064x}"),
             },
             "warnings": [],
@@ -158,7 +159,7 @@ fn template_transaction(waiting: &Waiting, places: &HashMap<Txid, usize>) -> Val
 fn read_block(text: &str) -> Result<Block, RpcError> {
     hex::decode(text)
         .ok()
-        .and_then(|bytes| decode_block(&bytes).ok())
+        .and_then(|bytes| decode::block(&bytes).ok())
         .ok_or_else(|| RpcError::new(DESERIALIZATION, "Block decode failed"))
 }
 

@@ -42,6 +42,8 @@ pub(super) const DESERIALIZATION: i64 = -22;
 pub(super) const VERIFY: i64 = -25;
 /// `RPC_VERIFY_REJECTED`.
 pub(super) const REJECTED: i64 = -26;
+/// `RPC_VERIFY_ALREADY_IN_UTXO_SET`.
+pub(super) const IN_CHAIN: i64 = -27;
 /// `RPC_INVALID_REQUEST`.
 pub(super) const INVALID_REQUEST: i64 = -32_600;
 /// `RPC_METHOD_NOT_FOUND`.
@@ -136,6 +138,16 @@ pub(super) fn shown(hash: impl ToString) -> Value {
     Value::String(hash.to_string())
 }
 
+/// The difficulty of compact `bits`, to the sixteen digits that Core shows (`GetDifficulty`).
+pub(super) fn difficulty(bits: u32) -> f64 {
+    const ONE: i32 = 29;
+    let [exponent, mantissa @ ..] = bits.to_be_bytes();
+    let [high, middle, low] = mantissa;
+    let mantissa = f64::from(u32::from_be_bytes([0, high, middle, low]));
+    let exact = f64::from(0xffff_u16) / mantissa * 256_f64.powi(ONE - i32::from(exponent));
+    format!("{exact:.15e}").parse().unwrap_or(exact)
+}
+
 /// A block hash or a transaction id, in Core's words where it is neither.
 pub(super) fn parse_hash<T: std::str::FromStr>(text: &str, name: &str) -> Result<T, RpcError> {
     if text.len() != 64 {
@@ -159,4 +171,20 @@ pub(super) fn wrong_type(value: &Value, expected: &str) -> RpcError {
     };
     let message = format!("JSON value of type {found} is not of expected type {expected}");
     RpcError::new(WRONG_TYPE, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn difficulties_have_cores_digits() {
+        for (bits, shown) in [
+            (0x207f_ffff, "4.656542373906925e-10"),
+            (0x1d00_ffff, "1.0"),
+            (0x1b04_04cb, "16307.42093852398"),
+        ] {
+            assert_eq!(json!(difficulty(bits)).to_string(), shown, "{bits:08x}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! The stack machine (`EvalScript`), for scripts before and of witness version 0.
 
 use bitcoin::hashes::{Hash as _, ripemd160, sha1, sha256, sha256d};
-use bitcoin::script::{Instruction, Script};
+use bitcoin::script::{Instruction, Script, ScriptBuf};
 
 use super::signature::{Checker, Era};
-use super::{Failure, MAX_ELEMENT, hash160};
+use super::{Failure, MAX_ELEMENT, code, hash160};
 
 /// Values, the top last.
 pub(super) type Stack = Vec<Vec<u8>>;
@@ -117,7 +117,10 @@ impl<'a, 't, 'c> Machine<'a, 't, 'c> {
             0x8b..=0x92 => self.unary(op),
             0x93..=0xa5 => self.binary(op),
             0xa6..=0xaa => self.hash(op),
-            0xab => self.separator(at),
+            0xab => {
+                self.code_start = at + 1;
+                Ok(())
+            }
             0xac | 0xad => self.check_sig(op == 0xad),
             0xae | 0xaf => self.check_multi_sig(op == 0xaf),
             0xb1 | 0xb2 => self.check_lock(op == 0xb1),
@@ -324,18 +327,11 @@ impl<'a, 't, 'c> Machine<'a, 't, 'c> {
         Ok(())
     }
 
-    fn separator(&mut self, at: usize) -> Result<(), Failure> {
-        if self.era == Era::Base {
-            return Err("the development chain does not know OP_CODESEPARATOR here".into());
-        }
-        self.code_start = at + 1;
-        Ok(())
-    }
-
     fn check_sig(&mut self, verify: bool) -> Result<(), Failure> {
         self.need(2)?;
         let (key, signature) = (self.pop()?, self.pop()?);
-        let holds = self.signature_holds(&signature, &key)?;
+        let code = self.code(std::slice::from_ref(&signature));
+        let holds = self.checker.check_ecdsa(&signature, &key, &code, self.era)?;
         self.push_bool(holds);
         if verify {
             return self.verify("Script failed an OP_CHECKSIGVERIFY operation");
@@ -379,6 +375,7 @@ impl<'a, 't, 'c> Machine<'a, 't, 'c> {
 
     /// Every signature must find its key, in order; both lists have the topmost value first.
     fn signatures_hold(&mut self, signatures: &Stack, keys: &Stack) -> Result<bool, Failure> {
+        let code = self.code(signatures);
         let mut left = signatures.iter();
         let mut next = left.next();
         for (tried, key) in keys.iter().enumerate() {
@@ -386,17 +383,20 @@ impl<'a, 't, 'c> Machine<'a, 't, 'c> {
             if left.len() + 1 > keys.len() - tried {
                 return Ok(false);
             }
-            if self.signature_holds(signature, key)? {
+            if self.checker.check_ecdsa(signature, key, &code, self.era)? {
                 next = left.next();
             }
         }
         Ok(next.is_none())
     }
 
-    fn signature_holds(&mut self, signature: &[u8], key: &[u8]) -> Result<bool, Failure> {
-        let bytes = self.script.as_bytes();
-        let code = Script::from_bytes(bytes.get(self.code_start..).unwrap_or_default());
-        self.checker.check_ecdsa(signature, key, code, self.era)
+    /// What `signatures` sign of this script.
+    fn code(&self, signatures: &[Vec<u8>]) -> ScriptBuf {
+        let code = self.script.as_bytes().get(self.code_start..).unwrap_or_default();
+        match self.era {
+            Era::Base => code::signed(code, signatures),
+            Era::SegwitV0 => ScriptBuf::from_bytes(code.to_vec()),
+        }
     }
 
     fn check_lock(&self, absolute: bool) -> Result<(), Failure> {

@@ -2,13 +2,13 @@
 //! (P2SH, DERSIG, CLTV, CSV, WITNESS, NULLDUMMY, TAPROOT), with Bitcoin Core's words for what
 //! fails.
 //!
-//! `engine` runs a script, `signature` checks signatures; this file decides which scripts an
+//! `engine` runs a script, `code` says what of it is signed, `signature` checks that; this file decides which scripts an
 //! output and its input mean (`VerifyScript`, `VerifyWitnessProgram`).
 //!
-//! What it deliberately does not do: taproot script paths, `OP_CODESEPARATOR` outside of segwit,
-//! and hash types without a name. All three are refused in words of their own, which Core would
-//! not: nothing that a pool or its payouts make is among them.
+//! What it deliberately does not do: taproot script paths. They are refused in words of their
+//! own, which Core would not do: nothing that a pool or its payouts make is among them.
 
+mod code;
 mod engine;
 mod signature;
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use bitcoin::absolute::LOCK_TIME_THRESHOLD;
-use bitcoin::hashes::Hash as _;
+use bitcoin::hashes::{Hash as _, sha256d};
 use bitcoin::key::XOnlyPublicKey;
 use bitcoin::script::Script;
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, VerifyOnly, ecdsa, schnorr};
@@ -34,7 +34,7 @@ static SECP: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verifica
 impl Checker<'_, '_> {
     /// True where `signature` (with its hash type) by `key` holds for this input.
     ///
-    /// Errors end the script: a signature that is not DER, or a hash type without a name.
+    /// A signature that is not DER ends the script.
     pub(super) fn check_ecdsa(
         &mut self,
         signature: &[u8],
@@ -47,7 +47,7 @@ impl Checker<'_, '_> {
             return Err("Non-canonical DER signature".into());
         }
         let Ok(key) = PublicKey::from_slice(key) else { return Ok(false) };
-        let Some(digest) = self.ecdsa_digest(*hash_type, code, era)? else { return Ok(false) };
+        let Some(digest) = self.ecdsa_digest(*hash_type, code, era) else { return Ok(false) };
         let Ok(mut signature) = ecdsa::Signature::from_der_lax(der) else { return Ok(false) };
         signature.normalize_s();
         let message = Message::from_digest(digest);
@@ -111,33 +111,24 @@ impl Checker<'_, '_> {
         self.tx.input.get(self.index).map_or(u32::MAX, |input| input.sequence.to_consensus_u32())
     }
 
-    /// What an ECDSA signature signs; `None` where there is nothing that could be signed.
-    fn ecdsa_digest(
-        &mut self,
-        hash_type: u8,
-        code: &Script,
-        era: Era,
-    ) -> Result<Option<[u8; 32]>, Failure> {
-        let named = EcdsaSighashType::from_standard(u32::from(hash_type));
-        let Ok(named) = named else {
-            return Err("the development chain does not know this hash type".into());
-        };
-        Ok(match era {
-            Era::Base => self
-                .cache
-                .legacy_signature_hash(self.index, code, named.to_u32())
-                .ok()
-                .map(|hash| hash.to_byte_array()),
-            Era::SegwitV0 => {
-                let Some(value) = self.spent.get(self.index).map(|output| output.value) else {
-                    return Ok(None);
-                };
-                self.cache
-                    .p2wsh_signature_hash(self.index, code, value, named)
-                    .ok()
-                    .map(|hash| hash.to_byte_array())
-            }
-        })
+    /// What an ECDSA signature signs; `None` where there is nothing that could be signed. A hash
+    /// type without a name is signed as it stands.
+    fn ecdsa_digest(&mut self, hash_type: u8, code: &Script, era: Era) -> Option<[u8; 32]> {
+        let hash_type = u32::from(hash_type);
+        if era == Era::Base {
+            let digest = self.cache.legacy_signature_hash(self.index, code, hash_type).ok()?;
+            return Some(digest.to_byte_array());
+        }
+        let value = self.spent.get(self.index)?.value;
+        let named = EcdsaSighashType::from_consensus(hash_type);
+        let mut data = Vec::new();
+        self.cache
+            .segwit_v0_encode_signing_data_to(&mut data, self.index, code, value, named)
+            .ok()?;
+        // The type comes last.
+        data.truncate(data.len().checked_sub(size_of::<u32>())?);
+        data.extend_from_slice(&hash_type.to_le_bytes());
+        Some(sha256d::Hash::hash(&data).to_byte_array())
     }
 }
 

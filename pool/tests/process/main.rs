@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod node_loss;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::process::Command;

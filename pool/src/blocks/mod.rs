@@ -1,0 +1,192 @@
+//! Blocks: from a share that meets the network's target to money that may be spent.
+//!
+//! Read [`Finder::run`] first: each found block is written to the ledger and handed to the node
+//! by a task of its own, so that neither a slow lookup nor another block is ever in its way. Then
+//! [`Follower::run`], which looks where the blocks are until they are a hundred deep or lost. The
+//! chain is the truth: what `submitblock` answers is only written down. On start every block
+//! whose fate is open is looked up, and handed in again while the node does not know it.
+
+mod desk;
+mod follow;
+
+pub use desk::Desk;
+pub use follow::{Follower, Tracked};
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ledger::{BlockId, Candidate, SliceIndex, WorkerId};
+use stratum::v1::server::AcceptedShare;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+use crate::{
+    coinbase::assemble_block,
+    ledger_task::LedgerUnavailable,
+    node::{Seen, Template},
+};
+
+/// A block goes to the node once it is on disk, or after this long if the disk is slow: a crash
+/// must not leave a block on the chain that the ledger never heard of, and a slow disk must not
+/// lose the race.
+const RECORD_FIRST: Duration = Duration::from_millis(500);
+
+/// A share that is a block, and the ledger's number of the worker that found it.
+#[derive(Debug)]
+pub struct Found {
+    /// Who.
+    pub finder: WorkerId,
+    /// What.
+    pub share: AcceptedShare,
+}
+
+/// Takes shares that are blocks to disk and node.
+#[derive(Debug)]
+pub struct Finder {
+    /// Ledger and node.
+    pub desk: Desk,
+    /// Shares that are blocks.
+    pub found: mpsc::Receiver<Found>,
+    /// Which template each job was built on.
+    pub origins: mpsc::Receiver<(u64, Arc<Seen>)>,
+    /// Where the follower hears of new blocks.
+    pub tracked: mpsc::Sender<Tracked>,
+}
+
+impl Finder {
+    /// Runs until nobody can find blocks any more (every connection has ended) and those found
+    /// are written and handed in.
+    ///
+    /// # Errors
+    /// When the ledger has stopped.
+    pub async fn run(mut self) -> Result<(), LedgerUnavailable> {
+        let mut origins = Origins::default();
+        let mut under_way = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some((job, seen)) = self.origins.recv() => origins.add(job, seen),
+                found = self.found.recv() => {
+                    let Some(found) = found else { break };
+                    if let Some(candidate) = origins.candidate(&found) {
+                        let (desk, tracked) = (self.desk.clone(), self.tracked.clone());
+                        under_way.spawn(deliver(desk, candidate, tracked));
+                    }
+                }
+                Some(delivered) = under_way.join_next() => finished(delivered)?,
+            }
+        }
+        while let Some(delivered) = under_way.join_next().await {
+            finished(delivered)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes one block down, hands it in, and has it followed.
+async fn deliver(
+    desk: Desk,
+    candidate: Candidate,
+    tracked: mpsc::Sender<Tracked>,
+) -> Result<(), LedgerUnavailable> {
+    let (hash, height) = (candidate.hash, candidate.height);
+    tracing::info!(height, "found block {}", shown(&hash));
+    let block = candidate.block.clone();
+    let description = describe(&candidate);
+    let mut record = Box::pin(desk.record(candidate));
+    let recorded = timeout(RECORD_FIRST, &mut record).await;
+    let answer = desk.node.submit_block(&block).await;
+    let recorded = match recorded {
+        Ok(recorded) => recorded,
+        Err(_) => record.await,
+    };
+    if let Err(error) = recorded {
+        // The last resort: whoever reads this can settle the block by hand.
+        tracing::error!("block {} is not in the ledger: {error}; {description}", shown(&hash));
+        return Err(error);
+    }
+    let handed_in = desk.note_submitted(hash, answer).await?;
+    // A closed channel is a pool that stops; the next start takes the block up from the ledger.
+    let _ = tracked.send(Tracked { hash, height, on_chain: false, handed_in }).await;
+    Ok(())
+}
+
+fn finished(
+    delivered: Result<Result<(), LedgerUnavailable>, tokio::task::JoinError>,
+) -> Result<(), LedgerUnavailable> {
+    delivered.unwrap_or_else(|error| {
+        tracing::error!("a block's task failed: {error}");
+        Ok(())
+    })
+}
+
+/// The templates that jobs were built on, for the newest two tips: older jobs are stale.
+#[derive(Debug, Default)]
+struct Origins {
+    jobs: BTreeMap<u64, Arc<Seen>>,
+    tips: [Option<[u8; 32]>; 2],
+}
+
+impl Origins {
+    fn add(&mut self, job: u64, seen: Arc<Seen>) {
+        let tip = Some(seen.template.prev_hash);
+        if self.tips[0] != tip {
+            self.tips = [tip, self.tips[0]];
+            let tips = self.tips;
+            self.jobs.retain(|_, seen| tips.contains(&Some(seen.template.prev_hash)));
+        }
+        self.jobs.insert(job, seen);
+    }
+
+    fn candidate(&self, Found { finder, share }: &Found) -> Option<Candidate> {
+        let hash = shown(&share.judged.hash);
+        let Some(seen) = self.jobs.get(&share.job.id.get()) else {
+            tracing::error!("block {hash} is of a job whose template is gone");
+            return None;
+        };
+        let block = assemble_block(&share.judged.header, &share.coinbase(), &seen.template);
+        match block {
+            Ok(block) => Some(candidate(share, *finder, &seen.template, block)),
+            Err(error) => {
+                tracing::error!("block {hash} cannot be assembled: {error}");
+                None
+            }
+        }
+    }
+}
+
+fn candidate(
+    share: &AcceptedShare,
+    finder: WorkerId,
+    template: &Template,
+    block: Vec<u8>,
+) -> Candidate {
+    Candidate {
+        hash: share.judged.hash,
+        height: template.height,
+        reward: template.coinbase_value,
+        network_work: share.job.template.network_target.work(),
+        finder,
+        committed_slice: SliceIndex::new(share.job.tag),
+        block,
+        at: share.at,
+    }
+}
+
+/// Everything that the ledger would have kept, as one line.
+fn describe(candidate: &Candidate) -> String {
+    format!(
+        "height {} reward {} finder {} slice {} block {}",
+        candidate.height,
+        candidate.reward.to_sat(),
+        candidate.finder,
+        candidate.committed_slice,
+        hex::encode(&candidate.block)
+    )
+}
+
+/// A hash as people and explorers print it: the bytes reversed.
+#[must_use]
+pub fn shown(hash: &BlockId) -> String {
+    let mut reversed = *hash;
+    reversed.reverse();
+    hex::encode(reversed)
+}

@@ -1,0 +1,188 @@
+//! The accept loop of the HTTP server, and what one connection may take: a place among few, a
+//! head of a few kilobytes, and a time. Read [`serve`].
+//!
+//! A client that sends nothing, or reads nothing, thereby gives its place back. It deliberately
+//! does not know what is served, and keeps no count of a peer's requests: reads are public, and
+//! limits by address are for the proxy in front.
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A client that sends its request's head slower than this is dropped.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// Largest head of a request.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Pause after the system refuses to accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much is served at once, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Connections served at once; more wait for a place.
+    pub(super) connections: usize,
+    /// After this a connection may finish the answer that it is at, and gets no other.
+    pub(super) time: Duration,
+    /// After this much more it is cut off.
+    pub(super) grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            time: Duration::from_secs(25),
+            grace: Duration::from_secs(5), // 30 s in all
+        }
+    }
+}
+
+/// Serves until cancelled, every request by `service`.
+pub(super) async fn serve<S, F>(
+    listener: TcpListener,
+    limits: Limits,
+    service: S,
+    cancel: CancellationToken,
+) where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => return,
+            Some(_) = connections.join_next() => continue,
+            accepted = async { (place.await, listener.accept().await) } => accepted,
+        };
+        let (place, stream) = match accepted {
+            (Ok(place), Ok((stream, _))) => (place, stream),
+            (_, error) => {
+                tracing::warn!("cannot accept an HTTP connection: {:?}", error.err());
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let service = service.clone();
+        connections.spawn(async move {
+            converse(stream, limits, service).await;
+            drop(place);
+        });
+    }
+}
+
+/// Answers one connection's requests, for no longer than the limits say.
+async fn converse<S, F>(stream: TcpStream, limits: Limits, service: S)
+where
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
+{
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_LIMIT)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service_fn(service))
+    );
+    let mut served = timeout(limits.time, connection.as_mut()).await;
+    if served.is_err() {
+        connection.as_mut().graceful_shutdown();
+        served = timeout(limits.grace, connection).await;
+    }
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("HTTP connection: {error}"),
+        Err(_) => {
+            tracing::debug!("HTTP connection: cut off after {:?}", limits.time + limits.grace);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// More than both ends of a loopback connection buffer.
+    const BODY: usize = 64 << 20;
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A server whose answers take `delay` to make. It ends with the set.
+    async fn start(limits: Limits, delay: Duration) -> (SocketAddr, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let body = Bytes::from(vec![b'x'; BODY]);
+        let service = move |_: Request<Incoming>| {
+            let response = Response::new(Full::new(body.clone()));
+            async move {
+                sleep(delay).await;
+                Ok(response)
+            }
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, limits, service, CancellationToken::new()));
+        (address, tasks)
+    }
+
+    async fn ask(address: SocketAddr, method: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{method} / HTTP/1.1\r\nHost: pool\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// All that still comes; a reset ends it like a close does.
+    async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an end");
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_cut_off_and_the_next_gets_its_place() {
+        let limit = Duration::from_millis(500);
+        let limits = Limits { connections: 1, time: limit, grace: limit };
+        let (address, _server) = start(limits, Duration::ZERO).await;
+        let mut slow = ask(address, "GET").await;
+        let mut head = [0; 12];
+        slow.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200", "it has the only place");
+
+        let mut next = ask(address, "HEAD").await;
+        timeout(PATIENCE, next.read_exact(&mut head)).await.expect("a place in time").unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        assert!(rest(&mut slow).await.len() < BODY);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_is_cut_off() {
+        let limit = Duration::from_millis(50);
+        let limits = Limits { connections: 1, time: limit, grace: limit };
+        let (address, _server) = start(limits, Duration::ZERO).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        assert_eq!(rest(&mut silent).await, b"");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_being_made_at_the_limit_arrives_whole() {
+        let (time, grace) = (Duration::from_millis(50), PATIENCE);
+        let limits = Limits { connections: 1, time, grace };
+        let (address, _server) = start(limits, Duration::from_millis(300)).await;
+        let mut client = ask(address, "GET").await;
+        assert!(rest(&mut client).await.len() > BODY, "the body and its head, then the end");
+    }
+}

@@ -1,0 +1,115 @@
+//! A block that is found while the node does not answer: it is written down, handed in when the
+//! node is back, and credited.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use config::{Secret, Source};
+use pool::{
+    clock::Clock,
+    config::Config,
+    devchain::{self, Credentials, DevChain},
+    node, run,
+};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, spawn_blocking},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{ADDRESS, Miner, PATIENCE};
+
+struct Chain {
+    stop: CancellationToken,
+    served: JoinHandle<()>,
+}
+
+impl Chain {
+    /// Opens the chain kept in `dir`, or begins it, and answers at `address`.
+    async fn serve(dir: &Path, address: SocketAddr, clock: Clock) -> (Self, u32) {
+        let now: node::Clock = Arc::new(move || clock.now());
+        let options = devchain::Options { start_work: 20_000, ..devchain::Options::default() };
+        let chain = DevChain::open(&dir.join("chain"), options, now).unwrap();
+        let height = chain.tip().0;
+        let listener = TcpListener::bind(address).await.unwrap();
+        let stop = CancellationToken::new();
+        let credentials = Credentials::new("user".to_owned(), Secret::new("password"));
+        let serving = devchain::serve(listener, chain, credentials, stop.clone());
+        #[expect(clippy::disallowed_methods, reason = "the handle owns the task")]
+        let served = tokio::spawn(serving);
+        (Self { stop, served }, height)
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.served.await.unwrap();
+    }
+}
+
+fn config(node: SocketAddr, dir: &Path) -> Config {
+    let ledger = dir.join("pool.sqlite");
+    let text = format!(
+        "[node]\nurl = \"http://{node}\"\nauth = \"user:password\"\nnetwork = \"regtest\"\n\
+         timeout_seconds = 1\n[stratum]\nlisten = [\"127.0.0.1:0\"]\n\
+         difficulty = {{ start = 0.000001, vardiff = false }}\n\
+         [payout]\naddress = \"{ADDRESS}\"\n[ledger]\npath = \"{}\"\nslice_seconds = 1\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n",
+        ledger.display()
+    );
+    Config::read_with(Source::new("test", text), []).unwrap().0
+}
+
+fn totals(dir: &Path) -> ledger::Totals {
+    ledger::Reader::open(&dir.join("pool.sqlite")).unwrap().totals().unwrap()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, wait).await.is_ok(), "{what} did not come");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_found_while_the_node_is_down_is_handed_in_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let clock = Clock::start();
+    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+
+    let (serving, _) = Chain::serve(&path, address, clock).await;
+    let running = run::start(config(address, &path), clock).await.unwrap();
+    let stratum = running.stratum[0];
+    let stop = CancellationToken::new();
+    let until_stopped = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "the handle owns the task")]
+    let pool = tokio::spawn(running.until(async move { until_stopped.cancelled().await }));
+
+    // A job is out; then the node goes, and the miner solves a block of that job.
+    let connected = spawn_blocking(move || {
+        let mut miner = Miner::connect(stratum);
+        assert!(miner.mine(|miner| miner.accepted >= 1));
+        miner
+    });
+    let mut miner = connected.await.unwrap();
+    serving.stop().await;
+    sleep(Duration::from_millis(500)).await;
+    let before = totals(&path).blocks;
+    let reading = path.clone();
+    let mined =
+        spawn_blocking(move || miner.mine(|_| totals(&reading).blocks.found() > before.found()));
+    assert!(mined.await.unwrap(), "the pool goes on without its node");
+    assert_eq!(totals(&path).blocks.immature, before.immature, "nothing is credited yet");
+
+    let (serving, height) = Chain::serve(&path, address, clock).await;
+    until("the block on the chain", || totals(&path).blocks.immature > u64::from(height)).await;
+    stop.cancel();
+    pool.await.unwrap().unwrap();
+    serving.stop().await;
+    let report = ledger::verify::ledger(&path.join("pool.sqlite")).unwrap();
+    assert!(report.ok, "{:?}", report.problems);
+}
