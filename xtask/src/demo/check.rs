@@ -82,8 +82,20 @@ pub(crate) fn disagreements(status: &PoolStatus, sources: &Sources) -> Vec<Strin
         found.extend(difference(figure.name, &api, "/metrics", &metric));
         found.extend(difference(figure.name, &api, "the page", &page));
     }
+    found.extend(ratio_disagreement(status));
     found.extend(ledger_disagreements(status, &sources.verified));
     found
+}
+
+/// Joules over proven hashes, worked out here, against what the pool shows.
+fn ratio_disagreement(status: &PoolStatus) -> Option<String> {
+    let name = "joules per terahash";
+    let energy = &status.energy;
+    let shown = energy.joules_per_terahash.clone().ok_or_else(|| format!("no {name}"));
+    let joules = energy.joules.as_ref();
+    let ratio = joules.and_then(|joules| joules.per_terahash(&status.work_hashes));
+    let ratio = ratio.ok_or_else(|| "no joules or no hashes".to_owned());
+    difference(name, &shown, "joules over proven hashes", &ratio)
 }
 
 /// The figure at a place of the page's text, without separators of thousands.
@@ -223,6 +235,15 @@ wattproof_energy_joules_total{meter="model",kind="model",scope="rig",tier="5"} 1
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].contains("slice 3"), "{found:?}");
         assert!(found[1].contains("says 123, verify ledger says 122"), "{found:?}");
+    }
+
+    #[test]
+    fn the_ratio_is_held_to_its_definition() {
+        let mut status: PoolStatus = serde_json::from_str(SAMPLE).unwrap();
+        status.energy.joules_per_terahash = Some(Decimal::parse("59894.580849").unwrap());
+        let found = disagreements(&status, &sources());
+        let says = "joules over proven hashes says 59894.580848";
+        assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Figures as the programs print them: decimals of at most six places, kept to the last digit so
-//! that two sources either agree or do not. It deliberately has no arithmetic but the sum.
+//! that two sources either agree or do not. It deliberately has no arithmetic but the sum and the one ratio that is checked.
 
 use std::fmt;
 
@@ -48,6 +48,15 @@ impl Decimal {
     /// The exact sum; `None` past 128 bits of millionths.
     pub(crate) fn checked_add(&self, other: &Self) -> Option<Self> {
         self.millionths.checked_add(other.millionths).map(Self::from_millionths)
+    }
+
+    /// This over `hashes` in units of 10^12, rounded half up to six places: the definition of
+    /// joules per terahash, worked out here a second time to hold the pool to it. `None` where
+    /// there are no hashes, or past 128 bits.
+    pub(crate) fn per_terahash(&self, hashes: &Self) -> Option<Self> {
+        let scaled = self.millionths.checked_mul(1_000_000_000_000)?;
+        let hashes = hashes.whole();
+        scaled.checked_add(hashes / 2)?.checked_div(hashes).map(Self::from_millionths)
     }
 
     fn from_millionths(millionths: u128) -> Self {

@@ -179,6 +179,8 @@ fn toml_text(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::scripts::script;
 
@@ -198,12 +200,23 @@ mod tests {
         assert!(text.contains("node: Error: no space"), "{text}");
     }
 
+    /// A Bitcoin Core, or a line that says that the test is left out, past the harness that keeps
+    /// what a passing test prints; a failure where `WATTPROOF_STRICT` is 1.
+    fn node() -> Option<Core> {
+        let found = crate::node::find().unwrap();
+        if found.is_none() {
+            let strict = std::env::var("WATTPROOF_STRICT").is_ok_and(|value| value == "1");
+            assert!(!strict, "no Bitcoin Core (cargo xtask node builds one)");
+            writeln!(std::io::stderr(), "\nleft out: no Bitcoin Core (cargo xtask node)").unwrap();
+        }
+        found
+    }
+
     #[test]
-    #[ignore = "needs a Bitcoin Core; `cargo xtask test` provides one"]
     fn a_real_node_mines_is_read_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let quiet = Interrupt::default();
-        let core = crate::node::provide().unwrap();
+        let Some(core) = node() else { return };
         let mut signet = Signet::start(&core, folder.path(), &quiet).unwrap();
         assert_eq!(signet.blocks().unwrap(), []);
         let few_tries = json!([1, "raw(51)", 1_000_000]);
@@ -218,10 +231,9 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs a Bitcoin Core; `cargo xtask test` provides one"]
     fn a_real_node_ends_in_order_when_it_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let core = crate::node::provide().unwrap();
+        let Some(core) = node() else { return };
         let signet = Signet::start(&core, folder.path(), &Interrupt::default()).unwrap();
         let cookie = signet.cookie.clone();
         assert!(cookie.exists());

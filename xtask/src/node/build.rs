@@ -105,14 +105,15 @@ impl Works {
     ) -> Result<(), Failure> {
         let failed = |e: std::io::Error| Failure::new(format!("{name}: {e}"));
         let mut log = File::options().create(true).append(true).open(&self.log).map_err(failed)?;
-        let mut child = command
+        // One pipe for both, so that the log has everything in the order it was said.
+        let (output, both) = std::io::pipe().map_err(failed)?;
+        command
             .stdin(Stdio::from(self.lock.try_clone().map_err(failed)?))
-            .stdout(Stdio::piped())
-            .stderr(log.try_clone().map_err(failed)?)
-            .spawn()
-            .map_err(failed)?;
-        let stdout = child.stdout.take().expect("stdout was asked for as a pipe");
-        for line in BufReader::new(stdout).split(b'\n') {
+            .stdout(both.try_clone().map_err(failed)?)
+            .stderr(both);
+        let mut child = command.spawn().map_err(failed)?;
+        drop(command); // and with it this end of the pipe, which would never close
+        for line in BufReader::new(output).split(b'\n') {
             let line = line.map_err(failed)?;
             log.write_all(&line).and_then(|()| log.write_all(b"\n")).map_err(failed)?;
             see(&String::from_utf8_lossy(&line));
@@ -210,9 +211,9 @@ mod tests {
         let mut seen = Vec::new();
         let script = "echo one; echo two >&2; echo three";
         works(folder.path()).run("tool", shell(script), |line| seen.push(line.to_owned())).unwrap();
-        assert_eq!(seen, ["one", "three"]);
+        assert_eq!(seen, ["one", "two", "three"]);
         let log = fs::read_to_string(folder.path().join("build.log")).unwrap();
-        assert!(["one", "two", "three"].iter().all(|word| log.contains(word)), "{log}");
+        assert_eq!(log, "one\ntwo\nthree\n");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! used as it is; else it is built once, from source that the package registry carries, into the
 //! user's cache directory.
 //!
-//! Read [`provide`] first. `cache.rs` says where it is kept, `source.rs` fetches, `build.rs`
+//! Read [`provide`] and [`find`] first. `cache.rs` says where it is kept, `source.rs` fetches, `build.rs`
 //! builds. This module deliberately starts no node: what runs one is with the demo and the tests.
 //!
 //! Tests that want the node look for it in the same order: the environment variable `BITCOIND`,
@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use cache::Cache;
 
 /// The environment variable that names a `bitcoind` to use.
-pub(crate) const VARIABLE: &str = "BITCOIND";
+const VARIABLE: &str = "BITCOIND";
 
 /// The programs of a Bitcoin Core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,26 +47,37 @@ pub(crate) fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// A Bitcoin Core that runs on this machine: named by `BITCOIND`, on the PATH, built before, or
-/// built now, which takes about ten minutes on two cores.
+/// A Bitcoin Core that runs on this machine: one that [`find`] finds, or one built now, which
+/// takes about ten minutes on two cores.
 ///
 /// # Errors
 /// Says what does not run, what the build lacks, or how it failed.
 pub(crate) fn provide() -> Result<Core, Failure> {
+    if let Some(core) = find()? {
+        return Ok(core);
+    }
+    build::build(&Cache::of_user()?)?;
+    find()?.ok_or_else(|| Failure::new("Bitcoin Core was built, and is gone already"))
+}
+
+/// A Bitcoin Core that is there: named by `BITCOIND`, on the PATH, or built before.
+///
+/// # Errors
+/// Says what is there and does not run.
+pub(crate) fn find() -> Result<Option<Core>, Failure> {
     if let Some(bitcoind) = env::var_os(VARIABLE) {
-        let bitcoind = PathBuf::from(bitcoind);
         let wrong = |failure| Failure::usage(format!("{failure} (named by {VARIABLE})"));
-        return Core::at(&bitcoind).map_err(wrong);
+        return Core::at(Path::new(&bitcoind)).map(Some).map_err(wrong);
     }
     if let Some(bitcoind) = on_path("bitcoind") {
-        return Core::at(&bitcoind);
+        return Core::at(&bitcoind).map(Some);
     }
     let cache = Cache::of_user()?;
     if !cache.is_built() {
-        build::build(&cache)?;
+        return Ok(None);
     }
     let hint = format!("; remove {} to have it built again", cache.home().display());
-    Core::at(&cache.bitcoind()).map_err(|failure| failure.with(&hint))
+    Core::at(&cache.bitcoind()).map(Some).map_err(|failure| failure.with(&hint))
 }
 
 impl Core {

@@ -2,8 +2,9 @@
 //! other. A failed step does not stop the next ones; everything left out is listed by name at the
 //! end, and is a failure where `strict` is asked for.
 //!
-//! The steps are a table in `steps.rs`, what they need from the machine is in `needs.rs`. It
-//! deliberately filters no output and retries nothing.
+//! The steps are a table in `steps.rs`, what they need from the machine is in `needs.rs`. A step
+//! without what it *needs* is left out; without something it *wants* it runs, and the part of it
+//! that is left out is listed as well. It deliberately filters no output and retries nothing.
 
 mod needs;
 mod steps;
@@ -29,6 +30,8 @@ enum Outcome {
 struct Record {
     name: &'static str,
     outcome: Outcome,
+    /// What the step wanted and ran without, with the reasons.
+    without: Vec<(&'static str, String)>,
     took: Duration,
 }
 
@@ -45,39 +48,48 @@ pub(crate) fn run(strict: bool) -> Result<(), Failure> {
 fn run_step(step: &Step, provide: fn(&Need) -> Result<(), String>) -> Record {
     println!("\n== {} ==", step.name);
     let begun = clock::now();
+    let mut without = Vec::new();
     let outcome = match step.needs.iter().try_for_each(provide) {
         Err(missing) => Outcome::LeftOut(missing),
         Ok(()) => {
-            (step.run)().map_or_else(|e| Outcome::Failed(e.to_string()), |()| Outcome::Passed)
+            let lacks = |need: &Need| Some((need.name(), provide(need).err()?));
+            without = step.wants.iter().filter_map(lacks).collect();
+            (step.run)(without.is_empty())
+                .map_or_else(|e| Outcome::Failed(e.to_string()), |()| Outcome::Passed)
         }
     };
-    let record = Record { name: step.name, outcome, took: begun.elapsed() };
+    let record = Record { name: step.name, outcome, without, took: begun.elapsed() };
     println!("== {} ==", line(&record));
     record
 }
 
 fn line(record: &Record) -> String {
-    let Record { name, outcome, took } = record;
+    let Record { name, outcome, without, took } = record;
     let seconds = took.as_secs_f64();
-    match outcome {
+    let mut line = match outcome {
         Outcome::Passed => format!("{name}: passed in {seconds:.1} s"),
         Outcome::Failed(why) => format!("{name}: FAILED after {seconds:.1} s: {why}"),
         Outcome::LeftOut(why) => format!("{name}: left out: {why}"),
+    };
+    for (need, why) in without {
+        line.push_str(&format!("\n  without {need}: {why}"));
     }
+    line
 }
 
 /// Every step on a line of its own, then what was left out, by name.
 fn listing(records: &[Record]) -> String {
     let mut text: String = records.iter().map(|record| line(record) + "\n").collect();
-    let left_out = names(records, |outcome| matches!(outcome, Outcome::LeftOut(_)));
+    let left_out = left_out(records);
     let left_out = if left_out.is_empty() { "nothing".to_owned() } else { left_out.join(", ") };
     text.push_str(&format!("left out: {left_out}\n"));
     text
 }
 
 fn verdict(records: &[Record], strict: bool) -> Result<(), Failure> {
-    let failed = names(records, |outcome| matches!(outcome, Outcome::Failed(_)));
-    let left_out = names(records, |outcome| matches!(outcome, Outcome::LeftOut(_)));
+    let is_failed = |record: &&Record| matches!(record.outcome, Outcome::Failed(_));
+    let failed: Vec<&str> = records.iter().filter(is_failed).map(|record| record.name).collect();
+    let left_out = left_out(records);
     if !failed.is_empty() {
         return Err(Failure::new(format!("failed: {}", failed.join(", "))));
     }
@@ -88,8 +100,16 @@ fn verdict(records: &[Record], strict: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn names(records: &[Record], wanted: fn(&Outcome) -> bool) -> Vec<&'static str> {
-    records.iter().filter(|record| wanted(&record.outcome)).map(|record| record.name).collect()
+/// Steps that did not run, and the parts of others that did not: "tests (promtool)".
+fn left_out(records: &[Record]) -> Vec<String> {
+    let mut names = Vec::new();
+    for Record { name, outcome, without, .. } in records {
+        if matches!(outcome, Outcome::LeftOut(_)) {
+            names.push((*name).to_owned());
+        }
+        names.extend(without.iter().map(|(need, _)| format!("{name} ({need})")));
+    }
+    names
 }
 
 #[cfg(test)]
@@ -97,7 +117,7 @@ mod tests {
     use super::*;
 
     fn record(name: &'static str, outcome: Outcome) -> Record {
-        Record { name, outcome, took: Duration::from_millis(1500) }
+        Record { name, outcome, without: Vec::new(), took: Duration::from_millis(1500) }
     }
 
     #[test]
@@ -123,9 +143,38 @@ mod tests {
         let step = Step {
             name: "impossible",
             needs: &[Need::Component("rustfmt")],
-            run: || panic!("ran without what it needs"),
+            wants: &[],
+            run: |_| panic!("ran without what it needs"),
         };
         let record = run_step(&step, |_| Err("not to be had".to_owned()));
         assert_eq!(record.outcome, Outcome::LeftOut("not to be had".to_owned()));
+    }
+
+    #[test]
+    fn a_step_runs_without_what_it_only_wants_and_the_part_is_named() {
+        let step = Step {
+            name: "tests",
+            needs: &[],
+            wants: &[Need::Node, Need::Component("clippy")],
+            run: |complete| if complete { Ok(()) } else { Err(Failure::new("was told")) },
+        };
+        let record = run_step(&step, |need| match need {
+            Need::Node => Err("no compiler".to_owned()),
+            Need::Component(_) | Need::Package(_) => Ok(()),
+        });
+        assert_eq!(record.outcome, Outcome::Failed("was told".to_owned()));
+        let records = [Record { outcome: Outcome::Passed, ..record }];
+        let text = listing(&records);
+        assert!(text.contains("\n  without Bitcoin Core: no compiler\n"), "{text}");
+        assert!(text.ends_with("left out: tests (Bitcoin Core)\n"), "{text}");
+        verdict(&records, false).unwrap();
+        assert!(verdict(&records, true).unwrap_err().to_string().contains("Bitcoin Core"));
+    }
+
+    #[test]
+    fn a_step_with_all_it_wants_is_told_so() {
+        let run = |complete| if complete { Ok(()) } else { Err(Failure::new("incomplete")) };
+        let step = Step { name: "tests", needs: &[], wants: &[Need::Node], run };
+        assert_eq!(run_step(&step, |_| Ok(())).outcome, Outcome::Passed);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::debian::{self, Package};
 use crate::node;
 use crate::workspace;
 
@@ -14,9 +15,19 @@ pub(crate) enum Need {
     Component(&'static str),
     /// A Bitcoin Core: installed, or built in the user's cache directory.
     Node,
+    /// A Debian package, or what it brings from elsewhere.
+    Package(Package),
 }
 
 impl Need {
+    /// What a person calls it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match *self {
+            Self::Component(name) | Self::Package(Package { name, .. }) => name,
+            Self::Node => "Bitcoin Core",
+        }
+    }
+
     /// Makes sure that it is there, installing it where that is possible.
     ///
     /// # Errors
@@ -24,6 +35,7 @@ impl Need {
     pub(crate) fn provide(&self) -> Result<(), String> {
         match *self {
             Self::Component(name) => provide_component(name),
+            Self::Package(package) => debian::provide(&[package]),
             Self::Node => node::provide().map(|_| ()).map_err(|failure| failure.to_string()),
         }
     }

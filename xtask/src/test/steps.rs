@@ -1,13 +1,14 @@
-//! The checks, in the order they run: quick ones first, the demo as the last and longest. Each
-//! is a name, what it needs, and what it runs. It deliberately holds no check of its own: the
-//! rules of layers and tidiness are tests of this package and run among the tests.
+//! The checks, in the order they run: quick ones first, the demos as the last and longest. Each is
+//! a name, what it needs and wants, and what it runs. It deliberately holds no check of its own:
+//! the rules of layers and tidiness are tests of this package and run among the tests.
 //!
-//! A test that needs a Bitcoin Core is marked `#[ignore]` with that reason and finds the node as
-//! `node::provide` does; those tests are a step of their own, so that they can be left out by name.
+//! A test that wants something of the machine (a Bitcoin Core, promtool) looks for it itself, says
+//! `left out` on stderr where there is none, and fails instead where `WATTPROOF_STRICT` is 1. Here
+//! that is set once everything wanted is there, so that no test is left out unseen.
 
+use crate::debian::{Brings, Package};
 use crate::demo::{self, Node};
 use crate::failure::Failure;
-use crate::node;
 use crate::workspace;
 
 use super::needs::Need;
@@ -15,45 +16,63 @@ use super::needs::Need;
 /// Seconds of mining in the closing demo.
 const DEMO_SECONDS: u32 = 20;
 
+/// With the value 1, a test that lacks something of the machine fails.
+const STRICT: &str = "WATTPROOF_STRICT";
+const PROMTOOL: Package = Package { name: "prometheus", brings: Brings::Program("promtool") };
+const SYSTEMD: Package = Package { name: "systemd", brings: Brings::Program("systemd-analyze") };
+
 /// One check.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
+    /// It does not run without these.
     pub(crate) needs: &'static [Need],
-    pub(crate) run: fn() -> Result<(), Failure>,
+    /// Without these, parts of it are left out.
+    pub(crate) wants: &'static [Need],
+    /// Told whether everything wanted is there.
+    pub(crate) run: fn(bool) -> Result<(), Failure>,
 }
 
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "format",
         needs: &[Need::Component("rustfmt")],
-        run: || cargo(&["fmt", "--all", "--check"], &[]),
+        wants: &[],
+        run: |_| cargo(&["fmt", "--all", "--check"], &[]),
     },
     Step {
         name: "lints",
         needs: &[Need::Component("clippy")],
-        run: || cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[]),
+        wants: &[],
+        run: |_| {
+            cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])
+        },
     },
-    Step { name: "tests", needs: &[], run: || cargo(&["test", "--workspace"], &[]) },
     Step {
-        name: "tests on Bitcoin Core",
-        needs: &[Need::Node],
-        run: || {
-            let core = node::provide()?;
-            let bitcoind = core.bitcoind.to_string_lossy();
-            cargo(&["test", "--workspace", "--", "--ignored"], &[(node::VARIABLE, &bitcoind)])
+        name: "tests",
+        needs: &[],
+        wants: &[Need::Node, Need::Package(PROMTOOL), Need::Package(SYSTEMD)],
+        run: |complete| {
+            cargo(&["test", "--workspace"], if complete { &[(STRICT, "1")] } else { &[] })
         },
     },
     Step {
         name: "documentation",
         needs: &[],
-        run: || cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
+        wants: &[],
+        run: |_| cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
     },
-    Step { name: "demo", needs: &[], run: || demo::run_for(DEMO_SECONDS, Node::Embedded) },
+    Step {
+        name: "demo",
+        needs: &[],
+        wants: &[],
+        run: |_| demo::run_for(DEMO_SECONDS, Node::Embedded),
+    },
     Step {
         name: "demo on Bitcoin Core",
         needs: &[Need::Node],
-        run: || demo::run_for(DEMO_SECONDS, Node::Core),
+        wants: &[],
+        run: |_| demo::run_for(DEMO_SECONDS, Node::Core),
     },
 ];
 
