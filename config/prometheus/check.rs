@@ -3,8 +3,15 @@
 //!
 //! Compiled into the tests `metrics` of the pool and of the miner, as neither package may use the
 //! other: each answers for the selectors of its own job. Read [`unmatched`]. It deliberately does
-//! not parse PromQL and finds names, matchers and groupings only; that an expression means what it
+//! not parse `PromQL` and finds names, matchers and groupings only; that an expression means what it
 //! should is for `promtool test rules` to say.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::explicit_write,
+    reason = "a test that cannot go on fails; what is left out is said past the test's capture"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -68,10 +68,7 @@ impl Ledger {
     ) -> Result<WorkerId, LedgerError> {
         check_name("account", account, 1, MAX_ACCOUNT_NAME)?;
         check_name("worker", worker, 0, MAX_WORKER_NAME)?;
-        let known = self.store.query("looking up a worker", |ask| {
-            ask.account(account)?.map_or(Ok(None), |account| ask.worker(account, worker))
-        })?;
-        if let Some(id) = known {
+        if let Some(id) = self.find_worker(account, worker)? {
             return Ok(id);
         }
         self.store.transact("registering a worker", |record| {
@@ -81,6 +78,20 @@ impl Ledger {
             let opened = WorkerOpened { id, account: account.get(), name };
             record.record(at, &Event::WorkerOpened(opened), None)?;
             Ok(WorkerId::new(id))
+        })
+    }
+
+    /// The worker of this name in this account, if it was ever registered.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn find_worker(
+        &self,
+        account: &str,
+        worker: &str,
+    ) -> Result<Option<WorkerId>, LedgerError> {
+        self.store.query("looking up a worker", |ask| {
+            ask.account(account)?.map_or(Ok(None), |account| ask.worker(account, worker))
         })
     }
 

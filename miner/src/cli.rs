@@ -29,7 +29,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Mine (what it does without a subcommand)
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Measure this machine: the path that mines, without a pool
     Bench(BenchArgs),
     /// List what this machine can mine with
@@ -46,7 +46,7 @@ pub struct RunArgs {
     /// Algorithm; sha256d is the one there is
     #[arg(short = 'a', long = "algo", value_name = "ALGO")]
     pub algorithm: Option<String>,
-    /// Pool, as stratum+tcp://HOST:PORT; several are tried in this order
+    /// Pool, as stratum+tcp://HOST:PORT, or stratum+ssl:// for TLS; several are tried in this order
     #[arg(short = 'o', long = "url", value_name = "URL")]
     pub urls: Vec<String>,
     /// User name there, usually an address, a dot and a rig's name; once, or once for each pool
@@ -58,6 +58,13 @@ pub struct RunArgs {
     /// User name and password in one
     #[arg(short = 'O', long = "userpass", value_name = "USER:PASS", value_parser = secret, conflicts_with_all = ["users", "passwords"])]
     pub userpass: Option<Secret>,
+    /// The one certificate that a stratum+ssl pool may show, by its SHA-256; once for all such
+    /// pools, or once for each
+    #[arg(long = "tls-fingerprint", value_name = "HEX")]
+    pub fingerprints: Vec<String>,
+    /// SOCKS5 proxy, as socks5://HOST:PORT; once for all pools, or once for each
+    #[arg(short = 'x', long = "proxy", value_name = "URL")]
+    pub proxies: Vec<String>,
     /// Threads that hash; one for each core when left out
     #[arg(short = 't', long = "threads", value_name = "N")]
     pub threads: Option<String>,
@@ -200,6 +207,7 @@ mod tests {
         assert_eq!(args.threads.as_deref(), Some("2"));
         assert_eq!(args.config, Some("f.toml".into()));
         assert!(args.quiet);
+        assert_eq!(cli("m -x socks5://a:1").run.proxies, ["socks5://a:1"]);
         assert_eq!(cli("m -O user:pass").run.userpass, Some(Secret::new("user:pass")));
         assert!(!format!("{:?}", cli("m -p hunter2")).contains("hunter2"));
     }

@@ -18,6 +18,7 @@ pub struct Device {
     threads: usize,
     hashes: AtomicU64,
     busy_nanos: AtomicU64,
+    starved_nanos: AtomicU64,
     hardware_errors: AtomicU64,
 }
 
@@ -30,6 +31,7 @@ impl Device {
             threads,
             hashes: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
+            starved_nanos: AtomicU64::new(0),
             hardware_errors: AtomicU64::new(0),
         }
     }
@@ -64,6 +66,12 @@ impl Device {
         Duration::from_nanos(self.busy_nanos.load(Ordering::Relaxed))
     }
 
+    /// Time without anything to search although there was a job, summed over the workers.
+    #[must_use]
+    pub fn starved(&self) -> Duration {
+        Duration::from_nanos(self.starved_nanos.load(Ordering::Relaxed))
+    }
+
     /// Hits that did not hash again.
     #[must_use]
     pub fn hardware_errors(&self) -> u64 {
@@ -76,6 +84,12 @@ impl Device {
         self.hashes.fetch_add(hashes, Ordering::Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// A worker had nothing to search for so long.
+    pub fn add_starved(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.starved_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// More hits did not hash again; says how many have not so far.

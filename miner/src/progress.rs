@@ -26,6 +26,10 @@ pub fn line(snapshot: &Snapshot) -> String {
     if snapshot.hardware_errors() > 0 {
         parts.push(format!("{} hardware errors", snapshot.hardware_errors()));
     }
+    let starved = snapshot.starved_part() * 100.0;
+    if starved >= 1.0 {
+        parts.push(format!("idle {starved:.0} % for want of work from the pool"));
+    }
     match (&status.phase, status.difficulty) {
         (Phase::Mining, Some(difficulty)) => {
             parts.push(format!("difficulty {}", significant(difficulty.get())));
@@ -145,7 +149,9 @@ mod tests {
         snapshot.meters.clear();
         snapshot.upstream.phase = Phase::Waiting;
         snapshot.devices[0].hardware_errors = 3;
+        snapshot.devices[0].starved = Duration::from_secs(745);
         let line = line(&snapshot);
+        assert!(line.contains("idle 10 % for want of work"), "{line}");
         assert!(line.contains("waiting") && line.contains("3 hardware errors"), "{line}");
         assert!(!line.contains("J/TH"), "{line}");
     }
@@ -153,7 +159,7 @@ mod tests {
     #[test]
     fn before_the_first_share_energy_is_per_claimed_hash() {
         let mut snapshot = sample();
-        snapshot.upstream.proven = units::Work::ZERO;
+        snapshot.metered.proven = units::Work::ZERO;
         assert!(line(&snapshot).contains("6.12 MJ/TH claimed (model"), "{}", line(&snapshot));
     }
 

@@ -102,7 +102,7 @@ pub async fn mine(
             pools: config.pools,
             version_mask: config.version_mask,
             suggest_difficulty: config.difficulty,
-            probe_every: config.probe_every,
+            timing: config.timing,
         },
         clock,
         ends,

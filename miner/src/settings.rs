@@ -8,16 +8,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::time::Duration;
 
-use config::{Effective, Reader, Secret, Section, Source, Value, parse};
+use config::{Effective, Reader, Section, Source, Value, parse};
 use kernels::Backend;
 use units::{Difficulty, MilliWatts};
 
 use crate::cli::RunArgs;
 use crate::error::Failure;
-use crate::upstream::Pool;
-use crate::upstream::url::PoolUrl;
+use crate::upstream::{Pool, Timing};
+
+mod pools;
 
 /// Variables of ours that are no keys.
 const NOT_KEYS: [&str; 1] = ["WATTPROOF_MINER_LOG"];
@@ -25,8 +25,6 @@ const NOT_KEYS: [&str; 1] = ["WATTPROOF_MINER_LOG"];
 pub const LEAST_UNCERTAINTY: f64 = 0.3;
 /// More threads than any machine has.
 const THREADS_MAX: u64 = 4096;
-/// Often enough to be back at a pool soon, and seldom enough to be no burden to it.
-const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// The version bits that BIP 320 leaves to miners.
 const BIP320_MASK: u32 = 0x1fff_e000;
 
@@ -47,8 +45,8 @@ pub struct Config {
     pub energy: Option<Energy>,
     /// Where to serve metrics and the summary.
     pub api: Option<SocketAddr>,
-    /// How often pools that are preferred to the present one are tried again; no key sets it.
-    pub probe_every: Duration,
+    /// How long things may take at a pool; no key sets it.
+    pub timing: Timing,
     /// Say that GPUs were looked for in vain: they were not switched off.
     pub wants_gpu: bool,
 }
@@ -104,7 +102,7 @@ pub fn load(
     let mut reader = reader.environment("WATTPROOF_MINER", variables, &NOT_KEYS);
     let config = read(&mut reader);
     let (mut config, effective) = reader.finish(config).map_err(usage)?;
-    config.pools = pools(args, config.pools)?;
+    config.pools = pools::chosen(args, config.pools)?;
     config.wants_gpu = args.gpu.as_deref() != Some("off");
     if config.cpu == Cpu::Off {
         return Err(Failure::usage(
@@ -158,7 +156,7 @@ fn refuse_what_is_not_there(args: &RunArgs) -> Result<(), Failure> {
 }
 
 fn read(reader: &mut Reader) -> Option<Config> {
-    let pools = reader.root().each("pool", pool);
+    let pools = reader.root().each("pool", pools::pool);
     let mut section = reader.section("cpu");
     let cpu = section.or("backend", "\"auto\"", parse::text_as(cpu, "auto, off or a backend"));
     let threads = section.optional("threads", parse::u64_in(1..=THREADS_MAX));
@@ -176,24 +174,16 @@ fn read(reader: &mut Reader) -> Option<Config> {
         difficulty: difficulty?,
         energy: energy?,
         api: api?,
-        probe_every: PROBE_EVERY,
+        timing: Timing::default(),
         wants_gpu: true,
     })
-}
-
-fn pool(section: &mut Section<'_>) -> Option<Pool> {
-    let url = section.required("url", parse::text_as(PoolUrl::from_str, "a pool's address"));
-    let user = section.required("user", parse::string());
-    let password = section.secret("password");
-    let password = password?.unwrap_or_else(|| Secret::new("x"));
-    Some(Pool { url: url?, user: user?, password })
 }
 
 fn energy(section: &mut Section<'_>) -> Option<Option<Energy>> {
     let report = section.or("report", "true", parse::boolean());
     let sysfs = section.or("sysfs", "\"/sys\"", parse::path());
     let watts = section.optional("watts", parse::f64_in(0.001..=1e9));
-    let uncertainty = section.or("uncertainty", "0.3", parse::f64_in(LEAST_UNCERTAINTY..=10.0));
+    let uncertainty = section.or("uncertainty", "0.3", parse::f64_in(LEAST_UNCERTAINTY..=1.0));
     let key = section.optional("key", parse::path());
     let energy = Energy {
         sysfs: sysfs?,
@@ -235,64 +225,6 @@ fn milliwatts(watts: f64) -> MilliWatts {
 
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The pools of the command line, else those of the file; `-u` and `-p` go before the file's.
-fn pools(args: &RunArgs, of_file: Vec<Pool>) -> Result<Vec<Pool>, Failure> {
-    let (users, passwords) = credentials(args)?;
-    if args.urls.is_empty() {
-        if of_file.is_empty() {
-            return Err(Failure::usage(
-                "no pool: give -o stratum+tcp://HOST:PORT -u USER, or a [[pool]] in -c FILE",
-            ));
-        }
-        let count = of_file.len();
-        let users = one_for_each("-u", &users, count)?;
-        let passwords = one_for_each("-p", &passwords, count)?;
-        let merge = |(index, pool): (usize, Pool)| Pool {
-            user: users.get(index).cloned().unwrap_or(pool.user),
-            password: passwords.get(index).cloned().unwrap_or(pool.password),
-            url: pool.url,
-        };
-        return Ok(of_file.into_iter().enumerate().map(merge).collect());
-    }
-    let count = args.urls.len();
-    let users = one_for_each("-u", &users, count)?;
-    let passwords = one_for_each("-p", &passwords, count)?;
-    args.urls
-        .iter()
-        .enumerate()
-        .map(|(index, url)| {
-            let url = PoolUrl::from_str(url).map_err(|e| Failure::usage(format!("-o {e}")))?;
-            let user = users.get(index).cloned().ok_or_else(|| {
-                Failure::usage(format!("-o {url}: the user name is missing; give -u USER"))
-            })?;
-            let password = passwords.get(index).cloned().unwrap_or_else(|| Secret::new("x"));
-            Ok(Pool { url, user, password })
-        })
-        .collect()
-}
-
-fn credentials(args: &RunArgs) -> Result<(Vec<String>, Vec<Secret>), Failure> {
-    let Some(both) = &args.userpass else {
-        return Ok((args.users.clone(), args.passwords.clone()));
-    };
-    let (user, password) =
-        both.expose().split_once(':').ok_or_else(|| Failure::usage("-O: write USER:PASS"))?;
-    Ok((vec![user.to_owned()], vec![Secret::new(password)]))
-}
-
-/// One value for all of `count` pools, or one for each.
-fn one_for_each<T: Clone>(flag: &str, values: &[T], count: usize) -> Result<Vec<T>, Failure> {
-    match values {
-        [] => Ok(Vec::new()),
-        [one] => Ok(vec![one.clone(); count]),
-        many if many.len() == count => Ok(many.to_vec()),
-        many => Err(Failure::usage(format!(
-            "{flag}: given {} times for {count} pools; give it once, or once for each",
-            many.len()
-        ))),
-    }
 }
 
 #[cfg(test)]

@@ -25,8 +25,19 @@ pub struct Snapshot {
     pub highest: f64,
     /// What each meter has counted.
     pub meters: Vec<MeterReading>,
+    /// What was done up to the meters' newest good sample, which is what their totals are of.
+    pub metered: Metered,
     /// The pool's side.
     pub upstream: Status,
+}
+
+/// Work at the instant of a good sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metered {
+    /// Hashes of all devices.
+    pub hashes: Hashes,
+    /// Work that accepted shares prove.
+    pub proven: Work,
 }
 
 /// A device's counters.
@@ -40,6 +51,8 @@ pub struct DeviceReading {
     pub threads: usize,
     /// Hashes done.
     pub hashes: Hashes,
+    /// Time without anything to search although there was a job, summed over the workers.
+    pub starved: Duration,
     /// Hits that did not hash again.
     pub hardware_errors: u64,
 }
@@ -64,6 +77,16 @@ impl Snapshot {
     #[must_use]
     pub fn hashes(&self) -> Hashes {
         self.devices.iter().fold(Hashes::ZERO, |sum, device| sum.saturating_add(device.hashes))
+    }
+
+    /// Part of the workers' time that they had nothing to search although there was a job, 0 to 1.
+    #[must_use]
+    pub fn starved_part(&self) -> f64 {
+        let starved: f64 = self.devices.iter().map(|device| device.starved.as_secs_f64()).sum();
+        let workers: usize = self.devices.iter().map(|device| device.threads).sum();
+        let workers = f64::from(u32::try_from(workers).unwrap_or(u32::MAX));
+        let whole = self.at.mono.as_secs_f64() * workers;
+        if whole > 0.0 { (starved / whole).min(1.0) } else { 0.0 }
     }
 
     /// Hits of all devices that did not hash again.
@@ -99,13 +122,13 @@ impl Snapshot {
     /// Energy per terahash that the devices claim.
     #[must_use]
     pub fn joules_per_terahash_reported(&self) -> Option<JoulesPerTerahash> {
-        JoulesPerTerahash::of(self.energy()?, Work::new(self.hashes().get()))
+        JoulesPerTerahash::of(self.energy()?, Work::new(self.metered.hashes.get()))
     }
 
     /// Energy per terahash that accepted shares prove.
     #[must_use]
     pub fn joules_per_terahash_proven(&self) -> Option<JoulesPerTerahash> {
-        JoulesPerTerahash::of(self.energy()?, self.upstream.proven)
+        JoulesPerTerahash::of(self.energy()?, self.metered.proven)
     }
 }
 
@@ -142,6 +165,7 @@ pub(crate) fn sample() -> Snapshot {
             backend: Backend::Portable,
             threads: 2,
             hashes: Hashes::new(1_000_000_000),
+            starved: Duration::ZERO,
             hardware_errors: 0,
         }],
         rates: [Some(rate(12_340_000.0)), Some(rate(12_000_000.0)), None],
@@ -160,6 +184,7 @@ pub(crate) fn sample() -> Snapshot {
             gaps: vec![("permission".to_owned(), Duration::from_millis(1_500))],
             sampled_at: Some(UnixMillis::new(1_795_309_039_123)),
         }],
+        metered: Metered { hashes: Hashes::new(1_000_000_000), proven: Work::new(900_000_000) },
         upstream,
     }
 }

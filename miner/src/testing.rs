@@ -5,6 +5,8 @@ use std::time::Duration;
 use stratum::v1::client::ClientJob;
 use units::{Difficulty, Moment, Target, UnixMillis};
 
+pub(crate) mod doors;
+
 /// The header time of [`job`].
 pub(crate) const NTIME: u32 = 1_700_000_000;
 

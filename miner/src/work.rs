@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -30,6 +31,7 @@ pub struct Work {
     /// Counts works in the order they were made.
     pub serial: u64,
     space: Space,
+    exhaustion_noted: AtomicBool,
 }
 
 /// Recent jobs by content.
@@ -50,7 +52,14 @@ impl Work {
     /// Takes the next part of this work's space.
     #[must_use]
     pub fn claim(&self, now: Moment) -> Claimed {
-        self.space.claim(self.last_ntime(now.mono))
+        // A job may come again under an earlier time, whose first header is dealt all the same:
+        // the pool itself gave that time to the job's content before.
+        self.space.claim(self.last_ntime(now.mono).max(self.space.first_ntime()))
+    }
+
+    /// Whether this is the first time that anybody notes this work to be exhausted.
+    pub fn note_exhaustion(&self) -> bool {
+        !self.exhaustion_noted.swap(true, Ordering::Relaxed)
     }
 
     /// The 80 header bytes of a part, with its first version and nonce 0.
@@ -91,7 +100,8 @@ impl Book {
             self.pages.pop_front();
         }
         self.pages.push_back(Page { content, space: space.clone() });
-        Work { job, connection, serial: self.serial, space }
+        let exhaustion_noted = AtomicBool::new(false);
+        Work { job, connection, serial: self.serial, space, exhaustion_noted }
     }
 
     /// Where the search of a job goes on: after `known`, the space of earlier jobs with the same

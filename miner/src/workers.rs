@@ -139,10 +139,26 @@ impl Worker {
         while !self.is_called() {
             match work.claim(self.clock.now()) {
                 Claimed::Part(part) => self.search(work, &part),
-                Claimed::Exhausted if self.wait(EXHAUSTED_PAUSE) => return,
+                Claimed::Exhausted if self.starve(work) => return,
                 Claimed::Exhausted => {}
             }
         }
+    }
+
+    /// Waits for a moment, and says so, once for each job. Says whether there are other orders.
+    fn starve(&mut self, work: &Work) -> bool {
+        if work.note_exhaustion() {
+            tracing::warn!(
+                job = work.job.id,
+                "this job is used up until another second has passed: its extranonce2 of {} bytes \
+                 leaves too little to search",
+                work.job.xn2_size
+            );
+        }
+        let begin = self.clock.elapsed();
+        let called = self.wait(EXHAUSTED_PAUSE);
+        self.device.add_starved(self.clock.elapsed().saturating_sub(begin));
+        called
     }
 
     /// Searches one claim, slice by slice, and leaves it where it stands when called away: the

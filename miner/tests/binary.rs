@@ -11,7 +11,7 @@ fn mistakes_end_with_status_2_and_one_line_that_names_the_thing() {
     for (arguments, named) in [
         (&["--nonsense"][..], "--nonsense"),
         (&[], "no pool"),
-        (&["-o", "stratum+ssl://pool.example:1", "-u", "u"], "TLS"),
+        (&["-o", "stratum+ssl://pool.example", "-u", "u"], "stratum+ssl://HOST:PORT"),
         (&["-o", "stratum+tcp://a:1", "-u", "u", "--cpu", "avx512"], "avx512"),
         (&["-o", "stratum+tcp://a:1", "-u", "u", "--gpu", "wgpu"], "--gpu wgpu"),
         (&["-c", "/nonexistent/miner.toml"], "/nonexistent/miner.toml"),

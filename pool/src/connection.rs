@@ -306,6 +306,12 @@ impl Connection {
     ) -> Result<(), End> {
         let place = usize::try_from(key.get()).unwrap_or(usize::MAX);
         let Some(worker) = self.workers.get_mut(place) else { return Ok(()) };
+        if worker.id.is_none() {
+            // An agent reports for workers whose shares come over other connections.
+            let User { account, worker: name } = worker.user.clone();
+            let find = |reply| Command::Find { account, worker: name, reply };
+            worker.id = self.shared.ledger.ask(find).await?;
+        }
         if let Some(id) = worker.id {
             return self.send_report(token, id, report).await;
         }

@@ -53,6 +53,15 @@ pub enum Command {
         /// Whom to tell.
         done: Done<RequestToken>,
     },
+    /// Find the worker of an account, which its shares have made, perhaps over another connection.
+    Find {
+        /// The account: a payout address.
+        account: String,
+        /// The worker's name, may be empty.
+        worker: String,
+        /// The worker's number, if it has one.
+        reply: oneshot::Sender<Result<Option<WorkerId>, LedgerError>>,
+    },
     /// Find or make the worker of an account.
     Register {
         /// The account: a payout address.
@@ -331,6 +340,9 @@ impl Writer {
                 let now = self.clock.now().unix;
                 let taken = self.desk.take(&mut self.ledger, worker, &report, now);
                 answer(&done.connection, Answer::Energy(done.token, taken));
+            }
+            Command::Find { account, worker, reply } => {
+                let _ = reply.send(self.ledger.find_worker(&account, &worker));
             }
             Command::Register { account, worker, reply } => {
                 let at = self.clock.now().unix;

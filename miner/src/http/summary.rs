@@ -68,6 +68,7 @@ fn devices(snapshot: &Snapshot) -> Value {
             "backend": device.backend.name(),
             "threads": device.threads,
             "hashes": device.hashes.get().to_string(),
+            "starved_seconds": device.starved.as_secs_f64(),
             "hardware_errors": device.hardware_errors,
         })
     });

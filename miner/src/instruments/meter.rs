@@ -21,6 +21,7 @@ use crate::telemetry::MeterReading;
 pub struct Meter {
     source: Source,
     sampled_at: Option<UnixMillis>,
+    is_good: bool,
     previous: Option<(Duration, MicroJoules)>,
     watts: Option<f64>,
 }
@@ -46,7 +47,8 @@ impl Meter {
             Ok(rapl) => (Source::Counters(Box::new(rapl), tree), None),
             Err(why) => (Source::Model(model(settings, processor, threads)), Some(why)),
         };
-        let mut meter = Self { source, sampled_at: None, previous: None, watts: None };
+        let mut meter =
+            Self { source, sampled_at: None, is_good: false, previous: None, watts: None };
         meter.sample(at, Duration::ZERO);
         (meter, why_not)
     }
@@ -62,7 +64,7 @@ impl Meter {
 
     /// Takes a sample; `busy` is the time that the threads were busy so far, on average.
     pub fn sample(&mut self, at: Moment, busy: Duration) {
-        let is_good = match &mut self.source {
+        self.is_good = match &mut self.source {
             Source::Counters(rapl, tree) => {
                 matches!(rapl.poll(tree, at.mono), Step::Added(_) | Step::Baseline)
             }
@@ -71,9 +73,11 @@ impl Meter {
                 true
             }
         };
-        if is_good {
-            self.sampled_at = Some(at.unix);
+        if !self.is_good {
+            self.watts = None;
+            return;
         }
+        self.sampled_at = Some(at.unix);
         let total = self.total();
         self.watts = self.previous.and_then(|(then, before)| {
             let seconds = at.mono.saturating_sub(then).as_secs_f64();
@@ -81,6 +85,13 @@ impl Meter {
             (seconds > 0.0).then(|| joules / seconds)
         });
         self.previous = Some((at.mono, total));
+    }
+
+    /// Whether the newest sample was good. If not, the total is of an earlier time, and what was
+    /// done since then must not be set against it.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        self.is_good
     }
 
     /// Energy since the meter was opened.
@@ -133,7 +144,7 @@ fn model(settings: &settings::Energy, processor: &Processor, threads: usize) -> 
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the bounds of the setting, 0.3 to 10, are positive and far inside u32 as millionths"
+    reason = "the bounds of the setting, 0.3 to 1, are positive and far inside u32 as millionths"
 )]
 fn parts_per_million(part: f64) -> u32 {
     (part * 1e6).round() as u32

@@ -5,7 +5,10 @@
 //! their ratio is of the same stretch of time. One task owns the meter, the key and the history
 //! of rates; others get [`Snapshot`]s, or ask the desk for a signed report. Totals count from the
 //! start of the process, under an epoch that is the wall clock's milliseconds at that start: a
-//! restart is a new epoch, and no total ever falls within one.
+//! restart is a new epoch, and no total ever falls within one. Another pool is a new epoch too: a
+//! pool that is returned to must not be shown the energy that was used for others meanwhile. While
+//! the meter cannot be read there is no report: the next one covers the joules and the work of
+//! the whole time, or neither.
 
 pub mod key;
 pub mod meter;
@@ -20,14 +23,14 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use units::{Hashes, Moment};
+use units::{Hashes, Moment, Work};
 
 use self::meter::Meter;
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::progress;
 use crate::rates::{Rates, Reading, WINDOWS};
-use crate::telemetry::{DeviceReading, Snapshot};
+use crate::telemetry::{DeviceReading, Metered, Snapshot};
 use crate::upstream::status::Status;
 
 /// How often everything is read.
@@ -49,6 +52,9 @@ pub struct Metering {
 pub struct Instruments {
     clock: Clock,
     epoch: u64,
+    /// The pool of the newest report.
+    reported_to: Option<String>,
+    metered: Metered,
     devices: Vec<Arc<Device>>,
     metering: Option<Metering>,
     rates: Rates,
@@ -67,6 +73,7 @@ pub struct Desk {
 #[derive(Debug)]
 struct Request {
     worker: String,
+    pool: String,
     reply: oneshot::Sender<Option<Value>>,
 }
 
@@ -78,10 +85,10 @@ impl Desk {
         (Self { requests }, Requests(receiver))
     }
 
-    /// A signed report of this very instant for `worker`; `None` when none can be made.
-    pub async fn report(&self, worker: &str) -> Option<Value> {
+    /// A signed report of this very instant for `worker` at `pool`; `None` when none can be made.
+    pub async fn report(&self, worker: &str, pool: &str) -> Option<Value> {
         let (reply, answer) = oneshot::channel();
-        let request = Request { worker: worker.to_owned(), reply };
+        let request = Request { worker: worker.to_owned(), pool: pool.to_owned(), reply };
         self.requests.send(request).await.ok()?;
         answer.await.ok().flatten()
     }
@@ -102,18 +109,22 @@ impl Instruments {
         requests: Requests,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let now = clock.now();
+        let metered = Metered { hashes: Hashes::ZERO, proven: Work::ZERO };
         let first = Snapshot {
             at: now,
             devices: Vec::new(),
             rates: [None; WINDOWS.len()],
             highest: 0.0,
             meters: Vec::new(),
+            metered,
             upstream: upstream.borrow().clone(),
         };
         let (snapshots, listener) = watch::channel(Arc::new(first));
         let mut instruments = Self {
             clock,
             epoch: now.unix.get(),
+            reported_to: None,
+            metered,
             devices,
             metering,
             rates: Rates::new(),
@@ -164,8 +175,14 @@ impl Instruments {
             rates: [None; WINDOWS.len()],
             highest: self.highest,
             meters: self.metering.iter().map(|metering| metering.meter.reading()).collect(),
+            metered: self.metered,
             upstream,
         };
+        if self.metering.as_ref().is_none_or(|metering| metering.meter.is_good()) {
+            let (hashes, proven) = (snapshot.hashes(), snapshot.upstream.proven);
+            self.metered = Metered { hashes, proven };
+            snapshot.metered = self.metered;
+        }
         self.rates.take(Reading {
             at: now.mono,
             hashes: snapshot.hashes(),
@@ -190,14 +207,18 @@ impl Instruments {
     }
 
     fn answer(&mut self, request: Request) {
-        let report = self.signed(request.worker);
+        let report = self.signed(request.worker, request.pool);
         // Nobody waits any more: nothing is lost, totals are cumulative.
         let _gone = request.reply.send(report);
     }
 
-    fn signed(&mut self, worker: String) -> Option<Value> {
+    fn signed(&mut self, worker: String, pool: String) -> Option<Value> {
         let at = self.sample();
-        let metering = self.metering.as_ref()?;
+        let metering = self.metering.as_ref().filter(|metering| metering.meter.is_good())?;
+        let before = self.reported_to.replace(pool);
+        if before.is_some() && before != self.reported_to {
+            self.epoch = at.unix.get().max(self.epoch.saturating_add(1));
+        }
         let hashes = self.snapshots.borrow().hashes();
         let report = report(self.epoch, worker, at, &metering.meter, hashes);
         match report.sign(&metering.key) {
@@ -216,6 +237,7 @@ fn read(device: &Device) -> DeviceReading {
         backend: device.backend(),
         threads: device.threads(),
         hashes: device.hashes(),
+        starved: device.starved(),
         hardware_errors: device.hardware_errors(),
     }
 }

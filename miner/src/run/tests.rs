@@ -1,6 +1,8 @@
 //! The whole miner against a small pool on a real socket.
 
+mod odd;
 mod pool;
+mod strangers;
 
 use std::time::Duration;
 
@@ -25,7 +27,11 @@ fn config(urls: &[String], folder: &tempfile::TempDir) -> Config {
         ..RunArgs::default()
     };
     let (mut config, _) = settings::load(&args, []).unwrap();
-    config.probe_every = Duration::from_millis(300);
+    config.timing = upstream::Timing {
+        connect: Duration::from_secs(2),
+        first_job: Duration::from_secs(3),
+        probe_every: Duration::from_millis(300),
+    };
     config.energy = Some(settings::Energy {
         sysfs: folder.path().to_owned(),
         watts: Some(units::MilliWatts::from_watts(50)),
@@ -41,10 +47,18 @@ async fn mine_until<F: Future<Output = ()>>(
     until: impl FnOnce(SocketAddr) -> F,
 ) -> Arc<Snapshot> {
     let folder = tempfile::tempdir().unwrap();
+    mine_config_until(config(urls, &folder), until).await
+}
+
+/// The same with this configuration.
+async fn mine_config_until<F: Future<Output = ()>>(
+    config: Config,
+    until: impl FnOnce(SocketAddr) -> F,
+) -> Arc<Snapshot> {
     let (tell, told) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let mining = mine(
-        config(urls, &folder),
+        config,
         Backend::Portable,
         Clock::start(),
         async move { stopped.await.unwrap_or(()) },

@@ -47,6 +47,42 @@ fn several_pools_keep_their_order_and_their_users() {
 }
 
 #[test]
+fn pins_and_proxies_are_taken_from_flags_and_from_the_file() {
+    let pin = "ab".repeat(32);
+    let line = "-o stratum+ssl://a:1 -o stratum+tcp://b:2 -u me -x socks5://127.0.0.1:9050";
+    let config = loaded(&format!("{line} --tls-fingerprint {pin}")).unwrap();
+    let shown = |pool: &Pool| pool.fingerprint.map(|pin| pin.to_string());
+    assert_eq!(config.pools.iter().map(shown).collect::<Vec<_>>(), [Some(pin.clone()), None]);
+    assert!(config.pools.iter().all(|pool| pool.proxy.as_ref().unwrap().port() == 9050));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("miner.toml");
+    let text = |keys: &str| format!("[[pool]]\nurl = \"stratum+ssl://f:1\"\nuser = \"u\"\n{keys}");
+    let login = "proxy = \"socks5://p:2\"\nproxy_user = \"me\"\nproxy_password = \"hunter2\"\n";
+    fs::write(&file, text(&format!("tls_fingerprint = \"{pin}\"\n{login}"))).unwrap();
+    let (config, effective) = load(&args(&format!("-c {}", file.display())), []).unwrap();
+    let proxy = config.pools[0].proxy.as_ref().unwrap();
+    assert_eq!(proxy.login().unwrap().password().expose(), "hunter2");
+    assert_eq!(shown(&config.pools[0]), Some(pin));
+    assert!(!effective.to_string().contains("hunter2"), "{effective}");
+
+    let plain = text("tls_fingerprint = \"00\"\n").replace("+ssl", "+tcp");
+    let pinned = plain.replace("\"00\"", &format!("\"{}\"", "00".repeat(32)));
+    for (text, named) in [
+        (text("proxy_user = \"me\"\n"), "pool.0.proxy"),
+        (text("proxy = \"socks5://p:2\"\nproxy_user = \"me\"\n"), "belong together"),
+        (text("proxy = \"socks5://me:hunter2@p:2\"\n"), "pool.0.proxy"),
+        (text("tls_fingerprint = \"00\"\n"), "64 hexadecimal digits"),
+        (pinned, "pool.0.tls_fingerprint"),
+    ] {
+        fs::write(&file, &text).unwrap();
+        let said = refusal(&format!("-c {}", file.display()));
+        assert!(said.contains(named), "{text}: {said}");
+        assert_eq!(said.lines().count(), 1, "{text}: {said}");
+    }
+}
+
+#[test]
 fn flags_go_before_variables_and_variables_before_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("miner.toml");
@@ -71,7 +107,13 @@ fn mistakes_name_the_flag_or_the_key() {
     let pool = format!("-o {POOL} -u u");
     for (line, named) in [
         ("", "no pool"),
-        ("-o stratum+ssl://a:1 -u u", "TLS is not in this version"),
+        (&format!("{pool} --tls-fingerprint 00"), "64 hexadecimal digits"),
+        (
+            &format!("{pool} --tls-fingerprint {}", "00".repeat(32)),
+            "none of the pools is a stratum+ssl one",
+        ),
+        (&format!("{pool} -x 9050"), "-x 9050: not a proxy; write socks5://HOST:PORT"),
+        (&format!("{pool} -x socks5://a:1 -x socks5://b:2"), "-x: given 2 times for 1 pools"),
         ("-o a:1 -u u", "stratum+tcp://HOST:PORT"),
         (&format!("-o {POOL}"), "-u USER"),
         ("-o stratum+tcp://a:1 -o stratum+tcp://b:2 -o stratum+tcp://c:3 -u u -u v", "-u: given 2"),

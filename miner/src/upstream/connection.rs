@@ -6,6 +6,8 @@
 //! stopped first, then their last findings are sent and judged, then the last energy report goes
 //! out.
 
+mod reports;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,14 +19,15 @@ use stratum::v1::client::{
     ClientEvent, ClientJob, ClientSession, PoolError, Solution, SubmitToken,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use units::{Moment, Target};
 
+use super::dial::{Dialer, Wire};
 use super::reason::{self, Stage};
+use super::redirect::{self, Allowance};
 use super::status::{Phase, Verdict};
 use super::url::PoolUrl;
-use super::{Pool, Upstream, WorkersGone, probe, redirect_target, session_settings};
+use super::{Pool, Upstream, WorkersGone, probe, session_settings};
 use crate::clock::Clock;
 use crate::workers::{Found, Orders};
 
@@ -38,8 +41,12 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 /// The longest wait that a pool may ask of us before it is reconnected to.
 const REDIRECT_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Energy reports are sent at least this far apart, whatever a pool asks for.
-const REPORT_SPACING_MIN: Duration = Duration::from_secs(1);
+/// How long saying goodbye may take where the other side doesn't listen any more.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// A pool that gave work for so long was of use, whether or not it took a share.
+const OF_USE_AFTER: Duration = Duration::from_secs(60);
+/// Lines that a pool may make us print within a minute.
+const PRINTED_MAX: usize = 20;
 
 /// How a conversation ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +59,10 @@ pub(super) enum Ended {
     Lost {
         /// Why, in plain words.
         reason: String,
-        /// Whether work came over it.
-        mined: bool,
-        /// Whether the pool hung up on our very first words, which a simpler opening may mend.
+        /// Whether a share was taken, or work came for a good while: a pool that gives work and
+        /// hangs up at once is not tried first again.
+        of_use: bool,
+        /// Whether the pool hung up on our first words, which a simpler opening may mend.
         hung_up: bool,
     },
     /// The pool asks us to connect elsewhere.
@@ -100,9 +108,17 @@ type Probe = Pin<Box<dyn Future<Output = bool> + Send>>;
 pub(super) struct Conversation<'a> {
     upstream: &'a mut Upstream,
     pool: &'a Pool,
-    stream: TcpStream,
+    /// Which of the configured pools it is.
+    index: usize,
+    wire: Wire,
     session: ClientSession,
     stage: Stage,
+    /// When work must have come.
+    first_job_by: Duration,
+    worked_since: Option<Duration>,
+    share_taken: bool,
+    /// When the pool last answered a share.
+    answered_at: Option<Duration>,
     pending: Option<Arc<ClientJob>>,
     /// Findings of older works are for a job that has ended.
     oldest_live: u64,
@@ -115,10 +131,9 @@ pub(super) struct Conversation<'a> {
     /// How it ends when the farewell is over.
     parting: Ended,
     workers_ended: bool,
-    /// Pools that we prefer to this one.
-    better: &'a [Pool],
     probe: Option<Probe>,
     probe_at: Option<Duration>,
+    printed: Allowance,
     input: BytesMut,
     output: Vec<u8>,
     ended: Option<Ended>,
@@ -127,12 +142,12 @@ pub(super) struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// A connection that is open. With `plain` it begins with `mining.subscribe` as in the first
     /// days: some pools hang up on anything else, and then there is no version rolling and no
-    /// energy report. It is left, in good order, once one of the `better` pools gives work.
+    /// energy report. It is left, in good order, once a pool before `index` gives work.
     pub(super) fn new(
         upstream: &'a mut Upstream,
-        stream: TcpStream,
+        wire: Wire,
         pool: &'a Pool,
-        better: &'a [Pool],
+        index: usize,
         plain: bool,
     ) -> Self {
         let now = upstream.clock.now();
@@ -140,13 +155,19 @@ impl<'a> Conversation<'a> {
         let mask = if plain { 0 } else { wanted.version_mask };
         let energy = upstream.energy.is_some() && !plain;
         let settings = session_settings(pool, mask, wanted.suggest_difficulty, energy);
-        let probe_at = (!better.is_empty()).then(|| now.mono + wanted.probe_every);
+        let probe_at = (index > 0).then(|| now.mono + wanted.timing.probe_every);
+        let first_job_by = now.mono + wanted.timing.first_job;
         Self {
             upstream,
             pool,
-            stream,
+            index,
+            wire,
             session: ClientSession::new(settings, now),
             stage: Stage::Silent,
+            first_job_by,
+            worked_since: None,
+            share_taken: false,
+            answered_at: None,
             pending: None,
             oldest_live: 0,
             sent: HashMap::new(),
@@ -157,9 +178,9 @@ impl<'a> Conversation<'a> {
             farewell: Farewell::No,
             parting: Ended::Stopped,
             workers_ended: false,
-            better,
             probe: None,
             probe_at,
+            printed: Allowance::new(PRINTED_MAX, Duration::from_secs(60)),
             input: BytesMut::with_capacity(16 * 1024),
             output: Vec::new(),
             ended: None,
@@ -190,6 +211,8 @@ impl<'a> Conversation<'a> {
         for _ in 0..self.sent.len() {
             self.upstream.count(Verdict::Unanswered);
         }
+        // Over TLS the other side learns that this was the end; it may have gone itself.
+        let _gone = timeout(CLOSE_LIMIT, self.wire.shutdown()).await;
         Ok(ended)
     }
 
@@ -199,7 +222,7 @@ impl<'a> Conversation<'a> {
         let parting = self.farewell != Farewell::No;
         let found = &mut self.upstream.ends.found;
         tokio::select! {
-            read = self.stream.read_buf(&mut self.input) => Next::Read(read),
+            read = self.wire.read_buf(&mut self.input) => Next::Read(read),
             found = found.recv(), if room => Next::Found(found),
             () = sleep(wait) => Next::Timer,
             () = self.upstream.cancel.cancelled(), if !parting => Next::Cancelled,
@@ -213,7 +236,8 @@ impl<'a> Conversation<'a> {
             Farewell::Shares { until } | Farewell::Report { until } => Some(until),
         };
         let probe = self.probe_at.filter(|_| self.probe.is_none());
-        [self.session.next_timeout(), self.report_at, farewell, probe]
+        let first_job = (self.stage < Stage::Working).then_some(self.first_job_by);
+        [self.session.next_timeout(), self.report_at, farewell, probe, first_job]
             .into_iter()
             .flatten()
             .fold(self.heard_at + SILENCE_LIMIT, Duration::min)
@@ -221,11 +245,13 @@ impl<'a> Conversation<'a> {
 
     fn read(&mut self, read: std::io::Result<usize>) {
         match read {
-            Ok(0) => self.lose(reason::of_close(self.stage)),
-            Err(error) if self.stage == Stage::Silent && reason::is_cut(&error) => {
-                self.lose(reason::of_close(self.stage));
-            }
+            Ok(0) => self.closed(),
+            Err(error) if reason::is_cut(&error) && self.stage < Stage::Authorized => self.closed(),
             Err(error) => self.lose(reason::of_io(&error)),
+            Ok(_) if self.stage == Stage::Silent && reason::is_tls(&self.input) => {
+                self.stage = Stage::Talking;
+                self.lose("this port speaks TLS: write stratum+ssl instead of stratum+tcp");
+            }
             Ok(_) => {
                 let now = self.now();
                 self.heard_at = now.mono;
@@ -244,7 +270,11 @@ impl<'a> Conversation<'a> {
         if self.output.is_empty() {
             return;
         }
-        let written = timeout(WRITE_LIMIT, self.stream.write_all(&self.output)).await;
+        let writing = async {
+            self.wire.write_all(&self.output).await?;
+            self.wire.flush().await
+        };
+        let written = timeout(WRITE_LIMIT, writing).await;
         self.output.clear();
         match written {
             Ok(Ok(())) => {}
@@ -272,11 +302,15 @@ impl<'a> Conversation<'a> {
         if now.saturating_sub(self.heard_at) >= SILENCE_LIMIT {
             self.lose(format!("the pool said nothing for {} s", SILENCE_LIMIT.as_secs()));
         }
+        if self.stage < Stage::Working && now >= self.first_job_by {
+            let seconds = self.upstream.settings.timing.first_job.as_secs_f64();
+            self.lose(format!("the pool gave no work within {seconds:.0} s"));
+        }
         if self.report_at.is_some_and(|at| now >= at) {
             self.report().await;
         }
         if self.probe_at.is_some_and(|at| now >= at) && self.probe.is_none() {
-            self.probe = Some(Box::pin(any_gives_work(self.better.to_vec(), self.upstream.clock)));
+            self.probe = Some(self.ask_better_pools());
         }
         match self.farewell {
             Farewell::No => {}
@@ -296,7 +330,8 @@ impl<'a> Conversation<'a> {
 
     fn probed(&mut self, gives_work: bool) {
         self.probe = None;
-        self.probe_at = Some(self.upstream.clock.elapsed() + self.upstream.settings.probe_every);
+        let every = self.upstream.settings.timing.probe_every;
+        self.probe_at = Some(self.upstream.clock.elapsed() + every);
         if gives_work && self.farewell == Farewell::No {
             tracing::info!("a pool preferred to {} works again", self.pool.url);
             self.begin_farewell(Orders::Idle, Ended::Outbid);
@@ -333,14 +368,36 @@ impl<'a> Conversation<'a> {
         self.upstream.clock.now()
     }
 
+    fn ask_better_pools(&self) -> Probe {
+        let Upstream { settings, dialer, clock, .. } = &*self.upstream;
+        let pools = settings.pools[..self.index].to_vec();
+        Box::pin(any_gives_work(pools, dialer.clone(), *clock, settings.timing.first_job))
+    }
+
+    /// The pool closed the connection without a word.
+    fn closed(&mut self) {
+        let hung_up = self.stage < Stage::Authorized;
+        self.end(reason::of_close(self.stage).to_owned(), hung_up);
+    }
+
     fn lose(&mut self, reason: impl Into<String>) {
-        let mined = self.stage == Stage::Working;
-        let hung_up = self.stage == Stage::Silent;
+        self.end(reason.into(), self.stage == Stage::Silent);
+    }
+
+    fn end(&mut self, reason: String, hung_up: bool) {
+        let now = self.upstream.clock.elapsed();
+        let lasted = self.worked_since.map(|since| now.saturating_sub(since));
+        let of_use = self.share_taken || lasted.is_some_and(|lasted| lasted >= OF_USE_AFTER);
         let ended = match self.is_stopping() {
             true => Ended::Stopped,
-            false => Ended::Lost { reason: reason.into(), mined, hung_up },
+            false => Ended::Lost { reason, of_use, hung_up },
         };
         self.ended.get_or_insert(ended);
+    }
+
+    /// Whether one more line may be printed that the pool is the cause of.
+    fn may_print(&mut self) -> bool {
+        self.printed.take(self.upstream.clock.elapsed())
     }
 }
 
@@ -351,9 +408,9 @@ async fn answer_of(probe: &mut Option<Probe>) -> bool {
     }
 }
 
-async fn any_gives_work(pools: Vec<Pool>, clock: Clock) -> bool {
+async fn any_gives_work(pools: Vec<Pool>, dialer: Dialer, clock: Clock, limit: Duration) -> bool {
     for pool in pools {
-        if probe::gives_work(pool, clock).await {
+        if probe::gives_work(&pool, &dialer, clock, limit).await {
             return true;
         }
     }
@@ -379,8 +436,13 @@ impl Conversation<'_> {
                 }
                 ClientEvent::EnergyAccepted { interval } => self.energy_accepted(interval).await,
                 ClientEvent::EnergyVerdict { result } => self.energy_judged(result),
-                ClientEvent::Message(text) => tracing::info!("{} says: {text}", self.pool.url),
-                ClientEvent::Notice(text) => tracing::info!("{}: {text}", self.pool.url),
+                ClientEvent::Message(text) if self.may_print() => {
+                    tracing::info!("{} says: {text}", self.pool.url);
+                }
+                ClientEvent::Notice(text) if self.may_print() => {
+                    tracing::info!("{}: {text}", self.pool.url);
+                }
+                ClientEvent::Message(_) | ClientEvent::Notice(_) => {}
                 ClientEvent::Reconnect { host, port, wait } => {
                     self.redirect(host.as_deref(), port, wait);
                 }
@@ -412,6 +474,7 @@ impl Conversation<'_> {
             return;
         }
         self.stage = Stage::Working;
+        self.worked_since.get_or_insert_with(|| self.upstream.clock.elapsed());
         let connection = self.upstream.connections;
         let work = Arc::new(self.upstream.book.work(job, connection));
         if work.job.clean {
@@ -457,12 +520,21 @@ impl Conversation<'_> {
         let verdict =
             result.as_ref().map_or_else(|e| Verdict::of_code(e.code), |()| Verdict::Accepted);
         match result {
-            Ok(()) => {}
-            // Every new block makes a few: not worth a warning each.
+            Ok(()) => self.share_taken = true,
+            // Every new block makes a few: not worth a line each.
             Err(error) if verdict == Verdict::Stale => tracing::debug!("stale share: {error}"),
-            Err(error) => tracing::warn!("{}: share refused: {error}", self.pool.url),
+            Err(error) if self.may_print() => {
+                tracing::warn!("{}: share refused: {error}", self.pool.url);
+            }
+            Err(_) => {}
         }
         self.upstream.count(verdict);
+        let now = self.upstream.clock.elapsed();
+        if verdict != Verdict::Unanswered {
+            self.answered_at = Some(now);
+        } else if self.answered_at.is_none_or(|at| at < now.saturating_sub(latency)) {
+            self.lose(format!("the pool answered no share for {} s", latency.as_secs()));
+        }
         self.upstream.status.send_modify(|status| {
             status.latency = Some(latency);
             if verdict == Verdict::Accepted {
@@ -477,53 +549,24 @@ impl Conversation<'_> {
     }
 
     fn redirect(&mut self, host: Option<&str>, port: Option<u16>, wait: Duration) {
-        let pools = &self.upstream.settings.pools;
-        match redirect_target(pools, &self.pool.url, host, port) {
-            Some(to) => {
+        if self.ended.is_some() || self.farewell != Farewell::No {
+            return;
+        }
+        let now = self.upstream.clock.elapsed();
+        let origin = &self.upstream.settings.pools[self.index].url;
+        let to = redirect::target(origin, &self.pool.url, host, port).and_then(|to| {
+            let often = || "it has sent us on often enough for now".to_owned();
+            self.upstream.redirections[self.index].take(now).then_some(to).ok_or_else(often)
+        });
+        match to {
+            Ok(to) => {
                 let wait = wait.min(REDIRECT_WAIT_MAX);
-                self.ended.get_or_insert(Ended::Redirected { to, wait });
+                self.ended = Some(Ended::Redirected { to, wait });
             }
-            None => tracing::warn!(
-                "{}: asks us to go to {}, which is none of the pools named here: ignored",
-                self.pool.url,
-                host.unwrap_or("another port")
-            ),
-        }
-    }
-}
-
-/// Energy reports.
-impl Conversation<'_> {
-    async fn energy_accepted(&mut self, interval: Duration) {
-        let interval = interval.max(REPORT_SPACING_MIN);
-        tracing::info!("{}: takes energy reports, each {} s", self.pool.url, interval.as_secs());
-        self.report_every = Some(interval);
-        if self.stage >= Stage::Authorized {
-            self.report().await;
-        }
-    }
-
-    /// Sends a report of this very instant.
-    async fn report(&mut self) {
-        let now = self.now();
-        self.report_at = self.report_every.map(|interval| now.mono + interval);
-        let Some(desk) = &self.upstream.energy else { return };
-        match desk.report(&self.pool.user).await {
-            Some(report) => {
-                self.session.report_energy(report, now);
-                self.reports_unanswered += 1;
+            Err(why) if self.may_print() => {
+                tracing::warn!("{}: wants us elsewhere, and we stay: {why}", self.pool.url);
             }
-            None => tracing::warn!("no energy report could be made"),
-        }
-    }
-
-    fn energy_judged(&mut self, result: Result<(), PoolError>) {
-        self.reports_unanswered = self.reports_unanswered.saturating_sub(1);
-        match result {
-            Ok(()) => self.upstream.status.send_modify(|status| status.energy_reports += 1),
-            Err(error) => {
-                tracing::warn!("{}: energy report refused: {}", self.pool.url, error.message);
-            }
+            Err(_) => {}
         }
     }
 }

@@ -1,32 +1,39 @@
 //! The upstream task: keeps a connection to the first pool that works, turns its jobs into work
 //! for the workers and their findings into shares.
 //!
-//! Read [`Upstream::run`], then [`connection`]. Pools are tried in the order given; a round in
-//! which none worked is followed by a pause ([`backoff`]). Every failure has a reason in plain
-//! words, which is logged, shown in the API and kept for the pool's next attempt. What it
-//! deliberately does not do: hash, judge shares, or speak the protocol itself (that is
+//! Read [`Upstream::run`], then [`dial`] and [`connection`]. Pools are tried in the order given; a
+//! round in which none worked is followed by a pause ([`backoff`]). What proves that a pool works
+//! is a job, and one that gives a job and nothing after it is passed over too. Every failure has
+//! a reason in plain words, which is logged, shown in the API and kept for the pool's next attempt.
+//! What it deliberately does not do: hash, judge shares, or speak the protocol itself (that is
 //! [`stratum::v1::client`]).
 
 pub mod backoff;
 mod connection;
+mod dial;
 mod probe;
+pub mod proxy;
 mod reason;
+mod redirect;
 pub mod status;
+pub mod tls;
 pub mod url;
 
 use std::time::Duration;
 
 use config::Secret;
 use stratum::v1::client::ClientSettings;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use units::Difficulty;
 
 use self::backoff::Backoff;
 use self::connection::{Conversation, Ended};
+use self::dial::{Dialer, Wire};
+use self::proxy::Proxy;
+use self::redirect::Allowance;
 use self::status::{Phase, Status, Verdict};
+use self::tls::Fingerprint;
 use self::url::PoolUrl;
 use crate::clock::Clock;
 use crate::instruments::Desk;
@@ -34,12 +41,6 @@ use crate::metrics::ShareMetrics;
 use crate::space::Layout;
 use crate::work::Book;
 use crate::workers::{Ends, Found, Orders};
-
-/// How long opening a TCP connection may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
-/// Connections in a row to one pool that redirects us, or that needs a plainer opening.
-const ATTEMPTS_MAX: usize = 5;
 
 /// A pool and who we are there.
 #[derive(Debug, Clone)]
@@ -50,6 +51,21 @@ pub struct Pool {
     pub user: String,
     /// The password, often only "x".
     pub password: Secret,
+    /// The one certificate that it may show; without, a known authority must have signed it.
+    pub fingerprint: Option<Fingerprint>,
+    /// Through which proxy it is reached.
+    pub proxy: Option<Proxy>,
+}
+
+/// How long things may take; no key sets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Each step of opening a connection.
+    pub connect: Duration,
+    /// From an open connection to the first job, which is what proves that a pool works.
+    pub first_job: Duration,
+    /// How often pools that are preferred to the present one are tried again.
+    pub probe_every: Duration,
 }
 
 /// What the upstream task is told.
@@ -61,14 +77,17 @@ pub struct Settings {
     pub version_mask: u32,
     /// A difficulty to ask for.
     pub suggest_difficulty: Option<Difficulty>,
-    /// How often pools that are preferred to the present one are tried again.
-    pub probe_every: Duration,
+    /// How long things may take.
+    pub timing: Timing,
 }
 
 /// The task.
 #[derive(Debug)]
 pub struct Upstream {
     settings: Settings,
+    dialer: Dialer,
+    /// One for each pool.
+    redirections: Vec<Allowance>,
     clock: Clock,
     ends: Ends,
     book: Book,
@@ -84,9 +103,9 @@ pub struct Upstream {
 enum Round {
     /// In good order: there is no need to wait before the next.
     Ended,
-    /// A pool gave work and was lost.
+    /// A pool was of use and was lost.
     Worked,
-    /// No pool gave work.
+    /// No pool was of use.
     Failed,
 }
 
@@ -94,6 +113,17 @@ enum Round {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hashing threads ended by themselves")]
 pub struct WorkersGone;
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_job: Duration::from_secs(60),
+            // Often enough to be back at a pool soon, and seldom enough to be no burden to it.
+            probe_every: Duration::from_secs(60),
+        }
+    }
+}
 
 impl Upstream {
     /// A task that is ready to run; `energy` is whom it asks for reports, where there is
@@ -110,9 +140,19 @@ impl Upstream {
     ) -> (Self, watch::Receiver<Status>) {
         let (status, listener) = watch::channel(Status::new());
         let book = Book::new(layout);
-        let connections = 0;
-        let task =
-            Self { settings, clock, ends, book, energy, metrics, status, cancel, connections };
+        let task = Self {
+            dialer: Dialer::new(tls::authorities(), settings.timing.connect),
+            redirections: vec![Allowance::of_redirections(); settings.pools.len()],
+            settings,
+            clock,
+            ends,
+            book,
+            energy,
+            metrics,
+            status,
+            cancel,
+            connections: 0,
+        };
         (task, listener)
     }
 
@@ -138,37 +178,33 @@ impl Upstream {
         Ok(())
     }
 
-    /// Tries each pool once, in order, until one has given work.
+    /// Tries each pool once, in order, until one was of use.
     async fn round(&mut self) -> Result<Round, WorkersGone> {
-        let pools = self.settings.pools.clone();
-        for (index, pool) in pools.iter().enumerate() {
-            if let Some(round) = self.try_pool(pool, &pools[..index]).await? {
+        for index in 0..self.settings.pools.len() {
+            if let Some(round) = self.try_pool(index).await? {
                 return Ok(round);
             }
         }
         Ok(Round::Failed)
     }
 
-    /// Follows one pool through redirections, and to a plainer opening where it hangs up on the
-    /// usual one. `None`: it gave no work, the next is to be tried.
-    async fn try_pool(
-        &mut self,
-        pool: &Pool,
-        better: &[Pool],
-    ) -> Result<Option<Round>, WorkersGone> {
-        let mut target = pool.clone();
+    /// Follows one pool through redirections, of which only so many are followed, and to a plainer
+    /// opening where it hangs up on the usual one. `None`: it was of no use, the next is to be
+    /// tried.
+    async fn try_pool(&mut self, index: usize) -> Result<Option<Round>, WorkersGone> {
+        let mut target = self.settings.pools[index].clone();
         let mut plain = false;
-        for _ in 0..ATTEMPTS_MAX {
-            match self.attempt(&target, better, plain).await? {
+        loop {
+            match self.attempt(index, &target, plain).await? {
                 Ended::Stopped | Ended::Outbid => return Ok(Some(Round::Ended)),
                 Ended::Lost { hung_up: true, reason, .. } if !plain => {
                     self.note_failure(&target, reason);
                     tracing::info!("{}: once more, with the simplest opening", target.url);
                     plain = true;
                 }
-                Ended::Lost { reason, mined, .. } => {
+                Ended::Lost { reason, of_use, .. } => {
                     self.note_failure(&target, reason);
-                    return Ok(mined.then_some(Round::Worked));
+                    return Ok(of_use.then_some(Round::Worked));
                 }
                 Ended::Redirected { to, wait } => {
                     tracing::info!("{} sends us to {to}", target.url);
@@ -180,15 +216,14 @@ impl Upstream {
                 return Ok(Some(Round::Ended));
             }
         }
-        self.note_failure(&target, "it only ever sends us elsewhere".to_owned());
-        Ok(None)
     }
 
-    /// One connection from its opening to its end.
+    /// One connection from its opening to its end: to the pool of this index, wherever that has
+    /// sent us.
     async fn attempt(
         &mut self,
+        index: usize,
         pool: &Pool,
-        better: &[Pool],
         plain: bool,
     ) -> Result<Ended, WorkersGone> {
         self.status.send_modify(|status| {
@@ -196,15 +231,15 @@ impl Upstream {
             status.pool = pool.url.to_string();
             status.user.clone_from(&pool.user);
         });
-        let stream = match self.connect(&pool.url).await? {
-            Some(Ok(stream)) => stream,
+        let wire = match self.connect(pool).await? {
+            Some(Ok(wire)) => wire,
             Some(Err(reason)) => {
-                return Ok(Ended::Lost { reason, mined: false, hung_up: false });
+                return Ok(Ended::Lost { reason, of_use: false, hung_up: false });
             }
             None => return Ok(Ended::Stopped),
         };
         self.connections += 1;
-        let ended = Conversation::new(self, stream, pool, better, plain).run().await;
+        let ended = Conversation::new(self, wire, pool, index, plain).run().await;
         if !self.cancel.is_cancelled() {
             self.ends.orders.send_replace(Orders::Idle);
         }
@@ -216,24 +251,13 @@ impl Upstream {
     }
 
     /// Opens a connection; `None` when told to stop meanwhile.
-    async fn connect(
-        &mut self,
-        url: &PoolUrl,
-    ) -> Result<Option<Result<TcpStream, String>>, WorkersGone> {
-        let opening = timeout(CONNECT_LIMIT, TcpStream::connect((url.host(), url.port())));
-        let cancel = self.cancel.clone();
-        let opened = tokio::select! {
-            opened = opening => opened,
-            () = cancel.cancelled() => return Ok(None),
-            gone = discard(&mut self.ends.found, &self.status, &self.metrics) => return Err(gone),
-        };
-        Ok(Some(match opened {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true).map_err(|error| reason::of_io(&error)).map(|()| stream)
-            }
-            Ok(Err(error)) => Err(reason::of_io(&error)),
-            Err(_) => Err(format!("no answer within {} s", CONNECT_LIMIT.as_secs())),
-        }))
+    async fn connect(&mut self, pool: &Pool) -> Result<Option<Result<Wire, String>>, WorkersGone> {
+        let (dialer, cancel) = (self.dialer.clone(), self.cancel.clone());
+        tokio::select! {
+            opened = dialer.open(pool) => Ok(Some(opened)),
+            () = cancel.cancelled() => Ok(None),
+            gone = discard(&mut self.ends.found, &self.status, &self.metrics) => Err(gone),
+        }
     }
 
     /// Waits without a connection.
@@ -310,43 +334,5 @@ fn session_settings(
         version_mask,
         suggest_difficulty,
         energy,
-    }
-}
-
-/// A pool that redirects us may do so to a host that we were told of ourselves, and to no other:
-/// an unencrypted connection could carry anybody's redirection.
-fn redirect_target(
-    pools: &[Pool],
-    current: &PoolUrl,
-    host: Option<&str>,
-    port: Option<u16>,
-) -> Option<PoolUrl> {
-    let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| current.host());
-    let known = current.host().eq_ignore_ascii_case(host)
-        || pools.iter().any(|pool| pool.url.host().eq_ignore_ascii_case(host));
-    known.then(|| PoolUrl::new(host, port.unwrap_or_else(|| current.port()))).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool(url: &str) -> Pool {
-        let url = url.parse().unwrap();
-        Pool { url, user: "u".to_owned(), password: Secret::new("x") }
-    }
-
-    #[test]
-    fn a_redirection_is_followed_to_hosts_that_we_were_told_of_only() {
-        let pools = [pool("stratum+tcp://a.example:3333"), pool("stratum+tcp://b.example:3333")];
-        let follow = |host, port| redirect_target(&pools, &pools[0].url, host, port);
-        let to = |url: &str| Some(url.parse::<PoolUrl>().unwrap());
-        assert_eq!(follow(None, None), to("stratum+tcp://a.example:3333"));
-        assert_eq!(follow(Some(""), Some(4444)), to("stratum+tcp://a.example:4444"));
-        assert_eq!(follow(Some("B.example"), Some(5)), to("stratum+tcp://B.example:5"));
-        assert_eq!(follow(Some("c.example"), None), None);
-        assert_eq!(follow(Some("evil.a.example"), None), None);
-        assert_eq!(follow(Some("a.example.evil"), None), None);
-        assert_eq!(follow(None, Some(0)), None);
     }
 }

@@ -1,33 +1,40 @@
 //! Whether a pool works again: connects, subscribes, authorizes and waits for a job, which is the
 //! only proof that it would give us work. Nothing is hashed for it and nothing is reported.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use stratum::v1::client::{ClientEvent, ClientSession};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{CONNECT_LIMIT, Pool, session_settings};
+use super::dial::Dialer;
+use super::{Pool, session_settings};
 use crate::clock::Clock;
 
-/// Says whether `pool` gives work; a pool that takes too long does not.
-pub(super) async fn gives_work(pool: Pool, clock: Clock) -> bool {
-    // The session has its own limits on answers; this one is on the whole of it.
-    timeout(CONNECT_LIMIT * 3, try_for_work(&pool, clock)).await.is_ok_and(|found| found.is_some())
+/// Says whether `pool` gives work; a pool that takes longer than `limit` does not.
+pub(super) async fn gives_work(
+    pool: &Pool,
+    dialer: &Dialer,
+    clock: Clock,
+    limit: Duration,
+) -> bool {
+    timeout(limit, try_for_work(pool, dialer, clock)).await.is_ok_and(|found| found.is_some())
 }
 
 /// `None` as soon as anything fails.
-async fn try_for_work(pool: &Pool, clock: Clock) -> Option<()> {
-    let mut stream = TcpStream::connect((pool.url.host(), pool.url.port())).await.ok()?;
+async fn try_for_work(pool: &Pool, dialer: &Dialer, clock: Clock) -> Option<()> {
+    let mut wire = dialer.open(pool).await.ok()?;
     let mut session = ClientSession::new(session_settings(pool, 0, None, false), clock.now());
     let (mut input, mut output) = (BytesMut::new(), Vec::new());
     let (mut authorized, mut has_job) = (false, false);
     while !(authorized && has_job) {
         session.transmit(&mut output);
-        stream.write_all(&output).await.ok()?;
+        wire.write_all(&output).await.ok()?;
+        wire.flush().await.ok()?;
         output.clear();
         input.clear();
-        if stream.read_buf(&mut input).await.ok()? == 0 {
+        if wire.read_buf(&mut input).await.ok()? == 0 {
             return None;
         }
         session.receive(&input, clock.now()).ok()?;

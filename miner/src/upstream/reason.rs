@@ -31,7 +31,14 @@ pub(super) fn of_io(error: &io::Error) -> String {
 
 /// Whether the other side cut the connection.
 pub(super) fn is_cut(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    // The third is the end of TLS without its last word, with which many pools don't bother.
+    matches!(error.kind(), ConnectionReset | BrokenPipe | UnexpectedEof)
+}
+
+/// Whether a pool's first bytes are TLS (RFC 8446, section 5.1: an alert or a handshake, and 3).
+pub(super) const fn is_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15 | 0x16, 3, ..])
 }
 
 /// Of a connection that the pool closed without a word.
@@ -59,6 +66,7 @@ mod tests {
         let error = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert!(of_io(&error).contains("nothing listens there"));
         assert_eq!(of_io(&io::Error::other("odd")), "odd");
+        assert!(is_tls(b"\x15\x03\x01\x00\x02\x02\x46") && !is_tls(b"{\"id\""));
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Verdict {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
-            Self::LowDifficulty => "low-difficulty",
+            Self::LowDifficulty => "low_difficulty",
             Self::Duplicate => "duplicate",
             Self::Stale => "stale",
             Self::Unauthorized => "unauthorized",

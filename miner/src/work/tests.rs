@@ -115,6 +115,17 @@ fn a_tiny_extranonce_rolls_its_time_and_a_newer_job_never_overlaps() {
 }
 
 #[test]
+fn a_job_that_comes_again_under_an_earlier_time_is_searched_on() {
+    let mut book = Book::new(LAYOUT);
+    let mut seen = headers(&work(&mut book, job()), 3, at(0));
+    let earlier = ClientJob { ntime: NTIME - 30, received: at(1), ..job() };
+    seen.extend(headers(&work(&mut book, earlier), 5, at(1)));
+    assert_eq!(seen.len(), 8);
+    assert!(all_distinct(&seen));
+    assert!(seen.iter().all(|h| h[68..72] == NTIME.to_le_bytes()), "no time but the pool's own");
+}
+
+#[test]
 fn another_extranonce1_is_another_space() {
     let mut book = Book::new(LAYOUT);
     let first = headers(&work(&mut book, job()), 3, at(0));

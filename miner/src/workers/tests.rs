@@ -145,14 +145,17 @@ fn an_exhausted_space_is_waited_for_and_new_work_ends_the_wait() {
     job.received = bench.clock.now();
     let work = Arc::new(bench.book.work(Arc::new(job), 1));
     while let Claimed::Part(_) = work.claim(bench.clock.now()) {}
-    bench.ends.orders.send_replace(Orders::Mine(work));
+    bench.ends.orders.send_replace(Orders::Mine(Arc::clone(&work)));
     std::thread::sleep(Duration::from_millis(30));
     let fresh = bench.work("fresh", true);
     bench.ends.orders.send_replace(Orders::Mine(Arc::clone(&fresh)));
     // The next second opens the old space too, so look for the fresh work among what comes.
     let found = bench.take(1);
     assert_eq!(found[0].work.serial, fresh.serial);
-    bench.stop();
+    assert!(!work.note_exhaustion(), "it was said");
+    let (_, device) = bench.stop();
+    let starved = device.starved();
+    assert!(starved > Duration::ZERO && starved < Duration::from_secs(2), "{starved:?}");
 }
 
 #[test]

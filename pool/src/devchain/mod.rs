@@ -10,8 +10,9 @@
 //! second at any hash rate; without it, bits are regtest's `207fffff`.
 //!
 //! What it deliberately does not do: no peers, no wallet, no policy beyond what keeps a template
-//! valid, no fee estimation, no taproot script paths (such a spend is refused). Its coins are
-//! worth nothing.
+//! valid, no fee estimation, no deployments that miners signal for (regtest's dummy), no taproot
+//! script paths (such a spend is refused). In all else `tests/parity` holds it to the verdicts and
+//! the words of a real node. Its coins are worth nothing.
 //!
 //! Units: amounts in satoshis inside and in bitcoins on the wire (as Core has it), header times
 //! in Unix seconds, arrival times in Unix milliseconds.

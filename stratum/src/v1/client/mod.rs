@@ -374,6 +374,7 @@ impl ClientSession {
         {
             return;
         }
+        let takes_its_name = !continues && last.is_some_and(|job| takes_name(job, notify));
         self.generation += 1;
         let job = Arc::new(ClientJob {
             id: notify.id.clone(),
@@ -384,7 +385,7 @@ impl ClientSession {
             version: notify.version,
             nbits: notify.nbits,
             ntime: notify.ntime,
-            clean: notify.clean && !continues,
+            clean: (notify.clean && !continues) || takes_its_name,
             target,
             network_target: notify.network_target,
             version_mask: self.mask,
@@ -411,6 +412,18 @@ fn repeats(job: &ClientJob, notify: &Notify, extranonce: &Extranonce) -> bool {
         && job.ntime == notify.ntime
         && job.xn1 == extranonce.xn1
         && job.xn2_size == extranonce.xn2_size
+}
+
+/// Whether a job has the name of the one before and other content: a share of that one would be
+/// judged by the new content, and refused.
+fn takes_name(job: &ClientJob, notify: &Notify) -> bool {
+    let same = job.prev_hash == notify.prev_hash
+        && job.coinbase1 == notify.coinbase1
+        && job.coinbase2 == notify.coinbase2
+        && job.branch == notify.branch
+        && job.version == notify.version
+        && job.nbits == notify.nbits;
+    job.id == notify.id && !same
 }
 
 /// Extranonce 1 and the size of extranonce 2, as `mining.subscribe` and `mining.set_extranonce`

@@ -165,6 +165,17 @@ fn a_repeated_job_is_not_begun_again() {
 }
 
 #[test]
+fn a_name_given_to_another_job_ends_the_first() {
+    let mut session = ready();
+    hear(&mut session, r#"{"id":null,"method":"mining.set_difficulty","params":[1]}"#);
+    job(&hear(&mut session, &notify(1, true)));
+    let later = notify(1, false).replace("495fab29", "495fab2a");
+    assert!(!job(&hear(&mut session, &later)).clean, "the same job at a later time");
+    let other = later.replace("00000001", "00000002");
+    assert!(job(&hear(&mut session, &other)).clean, "another job");
+}
+
+#[test]
 fn work_before_the_subscription_waits_and_a_first_difficulty_after_it_applies() {
     let mut session = connect();
     assert!(hear(&mut session, &notify(1, true)).is_empty());
