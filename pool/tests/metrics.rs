@@ -30,6 +30,8 @@ use self::{
 };
 
 const JOB: &str = "wattproof-pool";
+/// The most that the pool says between a request and its answer.
+const LINES_MAX: u32 = 1000;
 
 /// What a pool serves after shares and two reports of energy: made once, for all tests here.
 fn served() -> &'static str {
@@ -97,7 +99,7 @@ impl Reporter {
     fn ask(&mut self, method: &str, params: &Value) -> Value {
         let request = json!({ "id": method, "method": method, "params": params });
         writeln!(self.lines.get_mut(), "{request}").unwrap();
-        loop {
+        for _ in 0..LINES_MAX {
             let mut line = String::new();
             assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "{method}: hung up");
             let answer: Value = serde_json::from_str(&line).unwrap();
@@ -106,6 +108,7 @@ impl Reporter {
                 return answer["result"].clone();
             }
         }
+        panic!("{method}: no answer among {LINES_MAX} lines")
     }
 }
 
