@@ -5,6 +5,7 @@
 
 use std::{cell::Cell, collections::BTreeMap};
 
+use defences::{Defence, stands};
 use toml::{
     Spanned, Table, Value,
     de::{DeTable, DeValue},
@@ -66,6 +67,7 @@ impl Layers {
     /// What `path` may be read as, the likeliest first, and where it came from. A secret is not
     /// looked for in the environment.
     pub(crate) fn find(&self, path: &[String], secret: bool) -> Option<(Vec<Value>, Origin)> {
+        let secret = secret && stands(Defence::EnvironmentSecret);
         self.mark_used(path, secret);
         if let Some(overlay) = self.overlay(path, secret) {
             let origin = match overlay.path {

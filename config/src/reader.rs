@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use defences::{Defence, stands};
 use toml::{Table, Value};
 
 use crate::{
@@ -97,7 +98,9 @@ impl Reader {
     /// Every mistake found, with unknown keys, environment variables and flags.
     pub fn finish<T>(mut self, config: Option<T>) -> Result<(T, Effective), Errors> {
         let root = self.layers.file.clone();
-        self.unknown_keys(&mut Vec::new(), &root);
+        if stands(Defence::UnknownKey) {
+            self.unknown_keys(&mut Vec::new(), &root);
+        }
         self.unknown_overlays();
         match config {
             Some(config) if self.problems.is_empty() => Ok((config, Effective::new(self.entries))),

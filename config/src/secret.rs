@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use defences::{Defence, stands};
+
 /// What stands in the place of a secret wherever it would be printed.
 pub(crate) const MASK: &str = "***";
 
@@ -28,7 +30,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
+        f.write_str(if stands(Defence::SecretMask) { MASK } else { &self.0 })
     }
 }
 

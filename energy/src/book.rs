@@ -26,6 +26,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use defences::{Defence, stands};
 use units::{Hashes, MicroJoules, MilliWatts, UnixMillis};
 
 use crate::{
@@ -277,7 +278,7 @@ impl Worker {
         }
         let hashes = self.take_hashes(report)?;
         self.count(&mut taken, at, live_for);
-        if self.meters.len() > MAX_METERS_PER_WORKER {
+        if stands(Defence::MetersBound) && self.meters.len() > MAX_METERS_PER_WORKER {
             return Err(Refusal::TooManyMeters);
         }
         Ok(Taking { meters: taken, hashes })
@@ -294,9 +295,10 @@ impl Worker {
             Some(known) if meter.epoch > known.epoch => at.saturating_since(known.heard_at),
             Some(_) | None => Duration::ZERO,
         };
+        let baseline = if stands(Defence::Baseline) { MicroJoules::ZERO } else { meter.total };
         let (step, credited, since) = match self.meters.get(&meter.id) {
-            None => (Step::First, MicroJoules::ZERO, None),
-            Some(known) if meter.epoch > known.epoch => (Step::NewEpoch, MicroJoules::ZERO, None),
+            None => (Step::First, baseline, None),
+            Some(known) if meter.epoch > known.epoch => (Step::NewEpoch, baseline, None),
             Some(known) => match known.difference(meter, reported_at, at)? {
                 Some(rise) => (Step::Advanced, rise, Some(known.heard_at)),
                 None => (Step::Late, MicroJoules::ZERO, None),
@@ -350,7 +352,7 @@ impl Worker {
         for meter in taken.iter_mut().filter(|taken| taken.step != Step::Late) {
             let free =
                 meter.since.is_none_or(|since| taken_until.is_none_or(|until| since >= until));
-            meter.counted = meter.meter.scope == widest && free;
+            meter.counted = (meter.meter.scope == widest && free) || !stands(Defence::OneScope);
             counts |= meter.counted && meter.since.is_some();
         }
         if counts {
@@ -372,21 +374,22 @@ impl Known {
         reported_at: UnixMillis,
         at: UnixMillis,
     ) -> Result<Option<MicroJoules>, Refusal> {
-        if meter.epoch < self.epoch {
+        if stands(Defence::OldEpoch) && meter.epoch < self.epoch {
             return Ok(None);
         }
         let newer = self.reported_at.is_some_and(|last| reported_at > last);
         let Some(rise) = meter.total.checked_sub(self.total) else {
-            return if newer { Err(self.fell(meter)) } else { Ok(None) };
+            let fell = newer && stands(Defence::CounterFall);
+            return if fell { Err(self.fell(meter)) } else { Ok(None) };
         };
         if rise == MicroJoules::ZERO && !newer {
             return Ok(None);
         }
-        if meter.scope != self.scope {
+        if stands(Defence::ScopeChange) && meter.scope != self.scope {
             let (meter, epoch) = (meter.id.clone(), meter.epoch);
             return Err(Refusal::ScopeChanged { meter, epoch });
         }
-        if rise > self.allowance(at) {
+        if stands(Defence::PlausiblePower) && rise > self.allowance(at) {
             let elapsed = at.saturating_since(self.heard_at);
             let (meter, joules, seconds) = (meter.id.clone(), rise.joules(), elapsed.as_secs());
             return Err(Refusal::Implausible { meter, joules, seconds });

@@ -11,6 +11,7 @@
 //! Units: totals are microjoules and hashes, as decimal texts (a big rig passes 2^53 hashes in 38
 //! seconds); coverage and uncertainty are parts of one; `at` is Unix milliseconds.
 
+use defences::{Defence, stands};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde_json::{Map, Value};
 use units::{Hashes, MicroJoules, UnixMillis};
@@ -183,7 +184,7 @@ impl SignedReport {
 /// # Errors
 /// The first thing that is wrong, by name.
 pub fn verify(text: &str) -> Result<SignedReport, ReportError> {
-    if text.len() > MAX_BYTES {
+    if stands(Defence::ReportLength) && text.len() > MAX_BYTES {
         return Err(ReportError::TooLong(text.len()));
     }
     let value: Value =
@@ -197,9 +198,10 @@ pub fn verify(text: &str) -> Result<SignedReport, ReportError> {
     let key = json::bytes::<32>(&object, "key", "64 hexadecimal digits")?;
     let canonical = canonical(&object)?;
     let public = VerifyingKey::from_bytes(&key).map_err(|_| ReportError::BadSignature)?;
-    public
-        .verify_strict(canonical.as_bytes(), &Signature::from_bytes(&signature))
-        .map_err(|_| ReportError::BadSignature)?;
+    let signed = public.verify_strict(canonical.as_bytes(), &Signature::from_bytes(&signature));
+    if stands(Defence::ReportSignature) && signed.is_err() {
+        return Err(ReportError::BadSignature);
+    }
     Ok(SignedReport { report, key, canonical })
 }
 

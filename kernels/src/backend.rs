@@ -11,6 +11,63 @@ pub enum Backend {
     Portable,
     /// x86's SHA instructions, several hashes interleaved.
     ShaNi,
+    /// x86's AVX2: eight nonces at a time.
+    Avx2,
+    /// x86's AVX-512: sixteen nonces at a time.
+    Avx512,
+}
+
+/// What a backend runs side by side. Which is the fastest depends on the processor; the answers
+/// are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shape {
+    /// One vector of hashes after the other, or the only shape there is.
+    Plain,
+    /// The second hash of one vector beside the first hash of the next.
+    Interleaved,
+    /// The same for two versions at once.
+    Double,
+}
+
+/// A backend in one of its shapes: what is measured, chosen and built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tile {
+    /// The backend.
+    pub backend: Backend,
+    /// Its shape, one of [`Backend::shapes`].
+    pub shape: Shape,
+}
+
+impl Shape {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Interleaved, Self::Double];
+
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Interleaved => "interleaved",
+            Self::Double => "double",
+        }
+    }
+}
+
+/// The backend in its usual shape.
+impl From<Backend> for Tile {
+    fn from(backend: Backend) -> Self {
+        Self { backend, shape: backend.shapes()[0] }
+    }
+}
+
+/// As `avx512/double`; the shape is left out where there is but one.
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.backend.shapes().len() == 1 {
+            return self.backend.fmt(f);
+        }
+        f.pad(&format!("{}/{}", self.backend.name(), self.shape.name()))
+    }
 }
 
 /// Why there is no such backend here.
@@ -26,13 +83,13 @@ pub enum BackendError {
         why: &'static str,
     },
     /// A name kept for a backend that this version does not contain.
-    #[error("backend {name} is not built into this version; it has portable and sha-ni")]
+    #[error("backend {name} is not built into this version; it has portable, sha-ni, avx2, avx512")]
     NotBuilt {
         /// The name as given.
         name: String,
     },
     /// No backend was ever called this.
-    #[error("{name:?} names no backend; this version has portable and sha-ni")]
+    #[error("{name:?} names no backend; this version has portable, sha-ni, avx2, avx512")]
     Unknown {
         /// The name as given.
         name: String,
@@ -41,7 +98,7 @@ pub enum BackendError {
 
 impl Backend {
     /// All, the one that runs everywhere first.
-    pub const ALL: [Self; 2] = [Self::Portable, Self::ShaNi];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::ShaNi, Self::Avx2, Self::Avx512];
 
     /// Its name on command lines, in reports and in metrics.
     #[must_use]
@@ -49,6 +106,17 @@ impl Backend {
         match self {
             Self::Portable => "portable",
             Self::ShaNi => "sha-ni",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// The shapes that it comes in, the usual one first.
+    #[must_use]
+    pub const fn shapes(self) -> &'static [Shape] {
+        match self {
+            Self::Portable | Self::ShaNi | Self::Avx2 => &[Shape::Plain],
+            Self::Avx512 => &[Shape::Double, Shape::Interleaved, Shape::Plain],
         }
     }
 
@@ -58,7 +126,8 @@ impl Backend {
     pub const fn versions_per_slice(self) -> usize {
         match self {
             Self::Portable => 1,
-            Self::ShaNi => 64,
+            Self::Avx2 => 16,
+            Self::ShaNi | Self::Avx512 => 64,
         }
     }
 }
@@ -76,7 +145,9 @@ impl FromStr for Backend {
         match name {
             "portable" => Ok(Self::Portable),
             "sha-ni" => Ok(Self::ShaNi),
-            "avx2" | "avx512" | "wgpu" => Err(BackendError::NotBuilt { name: name.to_owned() }),
+            "avx2" => Ok(Self::Avx2),
+            "avx512" => Ok(Self::Avx512),
+            "wgpu" => Err(BackendError::NotBuilt { name: name.to_owned() }),
             _ => Err(BackendError::Unknown { name: name.to_owned() }),
         }
     }
@@ -88,14 +159,28 @@ pub fn available() -> Vec<Backend> {
     Backend::ALL.into_iter().filter(|backend| build(*backend).is_ok()).collect()
 }
 
-/// Makes a kernel, for one thread to own.
+/// Every tile that this machine can run.
+#[must_use]
+pub fn tiles() -> Vec<Tile> {
+    let shapes = |backend: Backend| {
+        backend.shapes().iter().map(move |shape| Tile { backend, shape: *shape })
+    };
+    available().into_iter().flat_map(shapes).collect()
+}
+
+/// Makes a kernel, for one thread to own; of a backend alone, in its usual shape.
 ///
 /// # Errors
 /// When this machine or this build cannot run the backend.
-pub fn build(backend: Backend) -> Result<Box<dyn Kernel>, BackendError> {
+pub fn build(tile: impl Into<Tile>) -> Result<Box<dyn Kernel>, BackendError> {
+    let Tile { backend, shape } = tile.into();
     match backend {
         Backend::Portable => Ok(arch::portable()),
         Backend::ShaNi => arch::shani().map_err(|why| BackendError::Missing { backend, why }),
+        Backend::Avx2 => arch::avx2().map_err(|why| BackendError::Missing { backend, why }),
+        Backend::Avx512 => {
+            arch::avx512(shape).map_err(|why| BackendError::Missing { backend, why })
+        }
     }
 }
 
@@ -111,11 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn says_which_names_are_for_later_and_which_are_wrong() {
-        for name in ["avx2", "avx512", "wgpu"] {
-            let message = name.parse::<Backend>().unwrap_err().to_string();
-            assert!(message.contains(name) && message.contains("not built"), "{message}");
+    fn a_tile_names_its_shape_where_there_are_several() {
+        assert_eq!(Tile::from(Backend::ShaNi).to_string(), "sha-ni");
+        assert_eq!(Tile::from(Backend::Avx512).to_string(), "avx512/double");
+        for tile in tiles() {
+            assert!(tile.backend.shapes().contains(&tile.shape), "{tile}");
         }
+    }
+
+    #[test]
+    fn says_which_names_are_for_later_and_which_are_wrong() {
+        let message = "wgpu".parse::<Backend>().unwrap_err().to_string();
+        assert!(message.contains("wgpu") && message.contains("not built"), "{message}");
         let message = "shani".parse::<Backend>().unwrap_err().to_string();
         assert!(message.contains("\"shani\" names no backend"), "{message}");
     }

@@ -1,14 +1,15 @@
-//! Which backend is the fastest here, by measuring: instruction sets alone do not tell.
+//! Which backend is the fastest here, and in which shape, by measuring: instruction sets alone do
+//! not tell.
 //!
-//! The clock is the caller's, any monotonic one; this is the only part of the room that sees one.
-//! A measurement keeps one core busy for about a quarter of a second and keeps nothing between
-//! calls. Other load disturbs it, so backends take turns and the best turn of each counts.
+//! The clock is the caller's, any monotonic one. A measurement keeps one core busy for an eighth of
+//! a second a tile and keeps nothing between calls. Other load disturbs it, so tiles take turns and
+//! the best turn of each counts.
 
 use core::time::Duration;
 
 use units::{Hashes, Target};
 
-use crate::{Backend, Kernel, Slice, available, build};
+use crate::{Kernel, Slice, Tile, build};
 
 /// How long one turn of one backend takes.
 const TURN: Duration = Duration::from_millis(40);
@@ -19,39 +20,37 @@ const SLICE: u32 = 32_768;
 /// Slices in one turn at most, so that a clock that stands still cannot hold it for ever.
 const SLICES_MAX: u32 = 64;
 
-/// What one backend did here.
+/// What one tile did here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// The backend.
-    pub backend: Backend,
+    /// The backend in one of its shapes.
+    pub tile: Tile,
     /// Hashes per second of one thread; zero when the clock stood still.
     pub hashes_per_second: f64,
 }
 
-/// Measures every available backend and names the fastest, with all rates.
+/// Measures these tiles and names the fastest, with all rates; none where none of them can be
+/// built here. [`crate::tiles`] gives all that can.
 ///
 /// Each is given as many versions as it needs for its full speed.
-///
-/// # Panics
-/// Never: the portable backend is always there, and no backend wants many versions.
-pub fn choose(clock: &dyn Fn() -> Duration) -> (Backend, Vec<Rate>) {
-    let mut kernels: Vec<_> = available().into_iter().filter_map(|b| build(b).ok()).collect();
-    let mut rates: Vec<_> = kernels
-        .iter()
-        .map(|kernel| Rate { backend: kernel.backend(), hashes_per_second: 0.0 })
-        .collect();
+#[must_use]
+pub fn choose(tiles: &[Tile], clock: &dyn Fn() -> Duration) -> (Option<Tile>, Vec<Rate>) {
+    let mut kernels: Vec<_> =
+        tiles.iter().filter_map(|tile| Some((*tile, build(*tile).ok()?))).collect();
+    let mut rates: Vec<_> =
+        kernels.iter().map(|(tile, _)| Rate { tile: *tile, hashes_per_second: 0.0 }).collect();
     for _ in 0..TURNS {
-        for (kernel, rate) in kernels.iter_mut().zip(&mut rates) {
+        for ((_, kernel), rate) in kernels.iter_mut().zip(&mut rates) {
             let turn = hashes_per_second(kernel.as_mut(), clock);
             rate.hashes_per_second = rate.hashes_per_second.max(turn);
         }
     }
-    (fastest(&rates).expect("the portable backend is always there"), rates)
+    (fastest(&rates), rates)
 }
 
-fn fastest(rates: &[Rate]) -> Option<Backend> {
+fn fastest(rates: &[Rate]) -> Option<Tile> {
     let best = rates.iter().max_by(|a, b| a.hashes_per_second.total_cmp(&b.hashes_per_second));
-    best.map(|rate| rate.backend)
+    best.map(|rate| rate.tile)
 }
 
 /// One turn: slices of work without hits, until the time is up.
@@ -85,32 +84,33 @@ mod tests {
     use core::cell::Cell;
 
     use super::*;
+    use crate::{Backend, tiles};
 
     fn rate(backend: Backend, hashes_per_second: f64) -> Rate {
-        Rate { backend, hashes_per_second }
+        Rate { tile: backend.into(), hashes_per_second }
     }
 
     #[test]
     fn the_highest_rate_wins() {
         let portable = rate(Backend::Portable, 1.0);
         let shani = rate(Backend::ShaNi, 2.0);
-        assert_eq!(fastest(&[portable, shani]), Some(Backend::ShaNi));
+        assert_eq!(fastest(&[portable, shani]), Some(Backend::ShaNi.into()));
         let slow = rate(Backend::ShaNi, 0.5);
-        assert_eq!(fastest(&[portable, slow]), Some(Backend::Portable));
+        assert_eq!(fastest(&[portable, slow]), Some(Backend::Portable.into()));
         assert_eq!(fastest(&[]), None);
     }
 
     #[test]
-    fn measures_every_available_backend() {
+    fn measures_every_tile() {
         let now = Cell::new(Duration::ZERO);
         let clock = || {
             now.set(now.get() + Duration::from_millis(10));
             now.get()
         };
-        let (chosen, rates) = choose(&clock);
-        let measured: Vec<_> = rates.iter().map(|rate| rate.backend).collect();
-        assert_eq!(measured, available());
-        assert!(measured.contains(&chosen));
+        let (chosen, rates) = choose(&tiles(), &clock);
+        let measured: Vec<_> = rates.iter().map(|rate| rate.tile).collect();
+        assert_eq!(measured, tiles());
+        assert!(measured.contains(&chosen.unwrap()));
         // By this clock every slice takes 10 ms.
         for rate in rates {
             assert!((rate.hashes_per_second / 3_276_800.0 - 1.0).abs() < 1e-9, "{rate:?}");
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_still_ends_too() {
-        let (_, rates) = choose(&|| Duration::from_secs(5));
+        let (_, rates) = choose(&tiles(), &|| Duration::from_secs(5));
         assert!(rates.iter().all(|rate| rate.hashes_per_second == 0.0));
     }
 }

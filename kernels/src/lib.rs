@@ -14,6 +14,7 @@
 mod arch;
 mod backend;
 pub mod chooser;
+mod limit;
 mod midstate;
 mod reference;
 #[cfg(all(target_arch = "x86_64", not(force_portable)))]
@@ -22,7 +23,8 @@ mod search;
 mod slice;
 pub mod suite;
 
-pub use backend::{Backend, BackendError, available, build};
+pub use backend::{Backend, BackendError, Shape, Tile, available, build, tiles};
+pub use limit::{Core, Sha, Throughput, Vectors};
 pub use reference::{hash_header, with_version_and_nonce};
 pub use slice::{Hit, Slice};
 

@@ -4,6 +4,8 @@
 //! The chain is the truth: an orphan that is back on the chain is credited again, with the same
 //! amounts. Only maturity is final.
 
+use defences::{Defence, stands};
+
 use crate::error::Refusal;
 use crate::types::BlockId;
 
@@ -109,7 +111,7 @@ pub(crate) fn decide(
 
     Ok(match (sighting, state) {
         (Sighting::OnChain { mature }, Candidate | Submitted | Orphaned | Abandoned) => {
-            match (settled, mature) {
+            match (settled && stands(Defence::SettledOnce), mature) {
                 (false, false) => &[Action::Settle],
                 (false, true) => &[Action::Settle, Action::Mature],
                 (true, false) => &[Action::Restore],
@@ -120,6 +122,7 @@ pub(crate) fn decide(
         (Sighting::OnChain { .. }, OnChain | Mature) => &[],
         (Sighting::OffChain, Candidate | Submitted | OnChain) => &[Action::Orphan],
         (Sighting::OffChain, Orphaned | Abandoned) | (Sighting::Buried, Abandoned) => &[],
+        (Sighting::OffChain, Mature) if !stands(Defence::MatureForGood) => &[Action::Orphan],
         (Sighting::OffChain, Mature) => return Err(Refusal::AlreadyMature(id)),
         (Sighting::Buried, Orphaned) => &[Action::Abandon],
         (Sighting::Buried, Candidate | Submitted | OnChain | Mature) => {

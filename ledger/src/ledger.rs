@@ -10,6 +10,7 @@ mod energy;
 use core::ops::Range;
 use std::path::Path;
 
+use defences::{Defence, stands};
 use units::{UnixMillis, Work};
 
 use crate::error::{LedgerError, Refusal};
@@ -168,6 +169,7 @@ impl Ledger {
         }
         let next = self.store.state()?.total.next_extranonce;
         let first = u32::try_from(next).unwrap_or(u32::MAX);
+        let first = if stands(Defence::LeasedExtranonce) { first } else { 0 };
         let end = first.checked_add(count).ok_or_else(|| Refusal::ExtranoncesExhausted {
             asked: count,
             left: u32::MAX.abs_diff(first),
@@ -241,7 +243,8 @@ fn check_worker(state: &State, id: WorkerId) -> Result<(), Refusal> {
 }
 
 fn check_name(what: &'static str, name: &str, least: usize, most: usize) -> Result<(), Refusal> {
-    if (least..=most).contains(&name.len()) && !name.chars().any(char::is_control) {
+    let plain = (least..=most).contains(&name.len()) && !name.chars().any(char::is_control);
+    if plain || !stands(Defence::LedgerNames) {
         return Ok(());
     }
     let name = name.chars().take(most).collect();

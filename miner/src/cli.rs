@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use config::Secret;
 
+use crate::cpus::THREADS_MAX;
 use crate::error::Failure;
 
 /// wattproof-miner: mines, and reports the energy it takes
@@ -65,13 +66,13 @@ pub struct RunArgs {
     /// SOCKS5 proxy, as socks5://HOST:PORT; once for all pools, or once for each
     #[arg(short = 'x', long = "proxy", value_name = "URL")]
     pub proxies: Vec<String>,
-    /// Threads that hash; one for each core when left out
+    /// Threads that hash, or auto: as many as this process may use CPUs
     #[arg(short = 't', long = "threads", value_name = "N")]
     pub threads: Option<String>,
     /// Configuration file (TOML); flags and variables go before it
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// CPU backend: auto, off, portable, sha-ni
+    /// CPU backend: auto, off, portable, sha-ni, avx2, avx512
     #[arg(long, value_name = "BACKEND")]
     pub cpu: Option<String>,
     /// GPUs: auto, off, or a list of them
@@ -98,7 +99,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
     /// Threads that hash
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(THREADS_MAX)))]
     pub threads: u16,
     /// How long
     #[arg(long, default_value_t = 5.0, value_name = "S", value_parser = seconds)]
@@ -229,6 +230,7 @@ mod tests {
             ("m bench --versions 3", "a power of two"),
             ("m bench --seconds 0", "from 0.1"),
             ("m bench --threads 0", "--threads"),
+            ("m bench --threads 1025", "1..=1024"),
             ("m -O a:b -u c", "--user"),
             ("m mine", "mine"),
         ] {

@@ -4,11 +4,14 @@
 //! nothing is decided by two of them together. 64 bits count 584 years of 1 GH/s, or of one
 //! thread's nanoseconds.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kernels::Backend;
 use units::Hashes;
+
+use crate::cpus::list::CpuList;
 
 /// A device's counters.
 #[derive(Debug)]
@@ -16,10 +19,20 @@ pub struct Device {
     name: String,
     backend: Backend,
     threads: usize,
+    place: OnceLock<Place>,
     hashes: AtomicU64,
     busy_nanos: AtomicU64,
     starved_nanos: AtomicU64,
     hardware_errors: AtomicU64,
+}
+
+/// Where a device's threads run, as the system has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The CPUs that they are kept to, all together; `None` where any of them may run anywhere.
+    pub cpus: Option<CpuList>,
+    /// How nice they are; `None` where they differ or the system does not say.
+    pub nice: Option<i32>,
 }
 
 impl Device {
@@ -29,6 +42,7 @@ impl Device {
             name: name.into(),
             backend,
             threads,
+            place: OnceLock::new(),
             hashes: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
             starved_nanos: AtomicU64::new(0),
@@ -52,6 +66,17 @@ impl Device {
     #[must_use]
     pub const fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Where its workers run; unknown until they have started.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place.get().cloned().unwrap_or_default()
+    }
+
+    /// Its workers have started, there; said once.
+    pub fn set_place(&self, place: Place) {
+        let _first = self.place.set(place);
     }
 
     /// Hashes done.

@@ -3,7 +3,8 @@
 //!
 //! Read in the order of a nonce's life: [`upstream`] (a connection to a pool), [`work`] and
 //! [`space`] (a job, and its search space dealt out without overlap or gap), [`workers`] (the
-//! hashing threads), [`verify`] (every hit is hashed again), back to [`upstream`] (the share and
+//! hashing threads, which
+//! [`cpus`] has a place for), [`verify`] (every hit is hashed again), back to [`upstream`] (the share and
 //! its verdict). Beside it, once a second: [`instruments`] (counters and meters read together)
 //! makes [`telemetry`], which [`metrics`], [`http`] and [`progress`] show. [`run`] puts the tasks
 //! together and takes them apart; [`commands`] are the other things the binary can do.
@@ -15,6 +16,7 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod cpus;
 pub mod device;
 pub mod error;
 pub mod http;

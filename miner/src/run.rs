@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::commands::{environment, fastest, print, runtime};
-use crate::device::Device;
+use crate::device::{Device, Place};
 use crate::error::Failure;
 use crate::http::{self, Api};
 use crate::instruments::meter::Meter;
@@ -81,7 +81,7 @@ pub async fn mine(
     stop: impl Future<Output = ()>,
     announce: impl FnOnce(SocketAddr) -> Result<(), Failure>,
 ) -> Result<Arc<Snapshot>, Failure> {
-    let device = Arc::new(Device::new("cpu", backend, config.threads));
+    let device = Arc::new(Device::new("cpu", backend, config.plan.threads()));
     let metering = metering(&config, clock)?;
     let listener = match config.api {
         Some(address) => Some(bind(address).await?),
@@ -90,9 +90,12 @@ pub async fn mine(
     if let Some(listener) = &listener {
         announce(listener.local_addr().map_err(|e| Failure::failed(format!("api: {e}")))?)?;
     }
-    let ends = workers::start(&device, clock, &Handle::current())
+    for warning in config.plan.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let ends = workers::start(&device, &config.plan, clock, &Handle::current())
         .map_err(|error| Failure::failed(error.to_string()))?;
-    tracing::info!("cpu: {} threads of {backend}", config.threads);
+    tracing::info!("cpu: {}", describe(&config, &device));
 
     let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
     let registry = Registry::new();
@@ -126,6 +129,14 @@ pub async fn mine(
         });
     }
     supervise(tasks, stop, &cancel, &end).await
+}
+
+/// How the threads run, in a line.
+fn describe(config: &Config, device: &Device) -> String {
+    let Place { cpus, nice } = device.place();
+    let threads = config.plan.describe(&config.cpus, cpus.as_ref());
+    let nice = nice.map_or_else(String::new, |nice| format!(", nice {nice}"));
+    format!("{threads}, backend {}{nice}", device.backend())
 }
 
 /// Waits for all tasks; the first end, or `stop`, ends the others in order.
@@ -184,7 +195,7 @@ fn metering(config: &Config, clock: Clock) -> Result<Option<Metering>, Failure> 
         .and_then(|path| key::load_or_create(&path))
         .map_err(|error| Failure::usage(error.to_string()))?;
     let processor = Processor::of_this_machine();
-    let (meter, why_not) = Meter::open(settings, &processor, config.threads, clock.now());
+    let (meter, why_not) = Meter::open(settings, &processor, config.plan.threads(), clock.now());
     if let Some(why) = why_not {
         tracing::info!("energy: {why}");
     }
@@ -238,10 +249,11 @@ mod log {
     pub(super) fn start(quiet: bool, clock: Clock) {
         let level = if quiet { "warn" } else { "info" };
         let filter = EnvFilter::try_from_env("WATTPROOF_MINER_LOG");
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let started = tracing_subscriber::fmt()
             .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(level)))
             .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(!plain && std::io::stderr().is_terminal())
             .with_target(false)
             .with_timer(TimeOfDay(clock))
             .try_init();

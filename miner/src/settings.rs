@@ -14,6 +14,9 @@ use kernels::Backend;
 use units::{Difficulty, MilliWatts};
 
 use crate::cli::RunArgs;
+use crate::cpus::list::{CpuList, ListError};
+use crate::cpus::plan::{Affinity, Plan, Smt, Wishes};
+use crate::cpus::{Cpus, THREADS_MAX, system};
 use crate::error::Failure;
 use crate::upstream::{Pool, Timing};
 
@@ -23,8 +26,6 @@ mod pools;
 const NOT_KEYS: [&str; 1] = ["WATTPROOF_MINER_LOG"];
 /// A figure that nobody metered is off by at least this part of it.
 pub const LEAST_UNCERTAINTY: f64 = 0.3;
-/// More threads than any machine has.
-const THREADS_MAX: u64 = 4096;
 /// The version bits that BIP 320 leaves to miners.
 const BIP320_MASK: u32 = 0x1fff_e000;
 
@@ -35,8 +36,10 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// With which backend, if on the CPU at all.
     pub cpu: Cpu,
-    /// With how many threads.
-    pub threads: usize,
+    /// With how many threads, on which CPUs and how nicely.
+    pub plan: Plan,
+    /// The CPUs that this process may use.
+    pub cpus: Cpus,
     /// Which version bits to offer to roll; 0 for none.
     pub version_mask: u32,
     /// A difficulty to ask for.
@@ -100,7 +103,7 @@ pub fn load(
         }
     }
     let mut reader = reader.environment("WATTPROOF_MINER", variables, &NOT_KEYS);
-    let config = read(&mut reader);
+    let config = read(&mut reader, system::of_this_machine());
     let (mut config, effective) = reader.finish(config).map_err(usage)?;
     config.pools = pools::chosen(args, config.pools)?;
     config.wants_gpu = args.gpu.as_deref() != Some("off");
@@ -155,21 +158,21 @@ fn refuse_what_is_not_there(args: &RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(reader: &mut Reader) -> Option<Config> {
+fn read(reader: &mut Reader, cpus: Cpus) -> Option<Config> {
     let pools = reader.root().each("pool", pools::pool);
     let mut section = reader.section("cpu");
     let cpu = section.or("backend", "\"auto\"", parse::text_as(cpu, "auto, off or a backend"));
-    let threads = section.optional("threads", parse::u64_in(1..=THREADS_MAX));
+    let wishes = wishes(&mut section, &cpus);
     let mut section = reader.section("mining");
     let rolling = section.or("version_rolling", "true", parse::boolean());
     let difficulty = section.optional("difficulty", difficulty);
     let energy = energy(&mut reader.section("energy"));
     let api = reader.section("api").or("listen", "\"127.0.0.1:4068\"", api);
-    let threads = threads?.map_or_else(default_threads, |n| usize::try_from(n).unwrap_or(1));
     Some(Config {
         pools: pools?,
         cpu: cpu?,
-        threads,
+        plan: Plan::new(&cpus, &wishes?),
+        cpus,
         version_mask: if rolling? { BIP320_MASK } else { 0 },
         difficulty: difficulty?,
         energy: energy?,
@@ -177,6 +180,17 @@ fn read(reader: &mut Reader) -> Option<Config> {
         timing: Timing::default(),
         wants_gpu: true,
     })
+}
+
+fn wishes(section: &mut Section<'_>, cpus: &Cpus) -> Option<Wishes> {
+    let threads = section.or("threads", "\"auto\"", threads);
+    let words = [("auto", Smt::All), ("all", Smt::All), ("cores", Smt::Cores)];
+    let smt = section.or("smt", "\"auto\"", parse::one_of(&words));
+    let hint = "auto, off or a list of CPUs such as 0-3,8";
+    let affinity =
+        section.or("affinity", "\"auto\"", parse::text_as(|text| affinity(text, cpus), hint));
+    let nice = section.or("nice", "10", nice);
+    Some(Wishes { threads: threads?, smt: smt?, affinity: affinity?, nice: nice? })
 }
 
 fn energy(section: &mut Section<'_>) -> Option<Option<Energy>> {
@@ -202,6 +216,37 @@ fn cpu(name: &str) -> Result<Cpu, String> {
     }
 }
 
+fn threads(value: &Value) -> Result<Option<usize>, String> {
+    if value.as_str() == Some("auto") {
+        return Ok(None);
+    }
+    let number = parse::u64_in(1..=THREADS_MAX.into())(value);
+    let number = number.map_err(|hint| format!("auto, or {hint}"))?;
+    Ok(usize::try_from(number).ok())
+}
+
+fn affinity(text: &str, cpus: &Cpus) -> Result<Affinity, String> {
+    match text {
+        "auto" => return Ok(Affinity::Auto),
+        "off" => return Ok(Affinity::Off),
+        _ => {}
+    }
+    let list: CpuList = text.parse().map_err(|error: ListError| error.to_string())?;
+    let beyond = list.without(cpus.allowed());
+    if cpus.can_pin() && !beyond.is_empty() {
+        let allowed = cpus.allowed();
+        return Err(format!("this process may use {allowed}, and not {beyond}"));
+    }
+    Ok(Affinity::Only(list))
+}
+
+/// From -20 to 19, as the system has it; below 0 is for those whom the system lets.
+fn nice(value: &Value) -> Result<i32, String> {
+    let number = value.as_integer().and_then(|number| i32::try_from(number).ok());
+    let number = number.filter(|number| (-20..=19).contains(number));
+    number.ok_or_else(|| "a whole number from -20 to 19".to_owned())
+}
+
 fn difficulty(value: &Value) -> Result<Difficulty, String> {
     let number = parse::f64_in(f64::MIN_POSITIVE..=f64::MAX)(value);
     number.and_then(|number| Difficulty::new(number).map_err(|error| error.to_string()))
@@ -221,10 +266,6 @@ fn api(value: &Value) -> Result<Option<SocketAddr>, String> {
 )]
 fn milliwatts(watts: f64) -> MilliWatts {
     MilliWatts::new((watts * 1e3).round() as u64)
-}
-
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use energy::meter::MeterSpec;
 use kernels::Backend;
 use units::{Hashes, JoulesPerTerahash, MicroJoules, Moment, UnixMillis, Work};
 
+use crate::device::Place;
 use crate::rates::{Rate, WINDOWS};
 use crate::upstream::status::Status;
 
@@ -49,6 +50,8 @@ pub struct DeviceReading {
     pub backend: Backend,
     /// Number of workers.
     pub threads: usize,
+    /// Where they run.
+    pub place: Place,
     /// Hashes done.
     pub hashes: Hashes,
     /// Time without anything to search although there was a job, summed over the workers.
@@ -164,6 +167,7 @@ pub(crate) fn sample() -> Snapshot {
             name: "cpu".to_owned(),
             backend: Backend::Portable,
             threads: 2,
+            place: Place { cpus: "0-1".parse().ok(), nice: Some(10) },
             hashes: Hashes::new(1_000_000_000),
             starved: Duration::ZERO,
             hardware_errors: 0,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use sha2::{Digest as _, Sha256};
 use stratum::v1::client::ClientJob;
 use units::Moment;
@@ -78,6 +79,7 @@ impl Work {
     /// The job's time and the whole seconds since it came, by the monotonic clock.
     fn last_ntime(&self, now: Duration) -> u32 {
         let since = now.saturating_sub(self.job.received.mono).as_secs();
+        let since = if stands(Defence::RolledTime) { since } else { u64::MAX };
         self.job.ntime.saturating_add(u32::try_from(since).unwrap_or(u32::MAX))
     }
 }
@@ -95,6 +97,7 @@ impl Book {
         let content = content_of(&job);
         let known = self.pages.iter().position(|page| page.content == content);
         let known = known.and_then(|index| self.pages.remove(index)).map(|page| page.space);
+        let known = known.filter(|_| stands(Defence::RepeatedJob));
         let space = self.space(&job, known.as_ref());
         if self.pages.len() == REMEMBERED {
             self.pages.pop_front();

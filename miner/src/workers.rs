@@ -1,7 +1,7 @@
 //! The hashing threads: a rayon pool whose every thread owns one kernel.
 //!
-//! Read [`start`] and [`Worker::search`]. A worker takes a claim from the newest work's space
-//! and scans it slice by slice; after each slice (at most about 2 ms) it looks whether its orders
+//! Read [`start`] and [`Worker::search`]. Each thread first goes where [`crate::cpus`] has a place
+//! for it. A worker takes a claim from the newest work's space and scans it slice by slice; after each slice (at most about 2 ms) it looks whether its orders
 //! changed, so that new work is taken up at once. What it finds goes into a bounded queue: where
 //! the pool can't keep up, hashing waits rather than memory growing.
 //!
@@ -9,7 +9,9 @@
 //! on [`Orders::Stop`], and the queue's other end sees that the last one has gone when the queue
 //! closes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use kernels::{BackendError, Hit, Kernel, Slice};
@@ -18,7 +20,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::device::Device;
+use crate::cpus::list::CpuList;
+use crate::cpus::plan::Plan;
+use crate::cpus::system::{self, Settled};
+use crate::device::{Device, Place};
 use crate::pace::Pace;
 use crate::space::{Claim, Claimed};
 use crate::verify::verify;
@@ -91,12 +96,18 @@ struct Worker {
     faults: u64,
 }
 
-/// Starts the threads of `device`. Waiting is done on `runtime`. A thread that panics takes the
-/// process down: a device that loses workers in silence would be worse.
+/// Starts the threads of `device`, which are as many as `plan` has, and returns once each is where
+/// the plan puts it. Their waiting is done on `runtime`. A thread that panics takes the process
+/// down: a device that loses workers in silence would be worse.
 ///
 /// # Errors
 /// When a kernel or a thread can't be made.
-pub fn start(device: &Arc<Device>, clock: Clock, runtime: &Handle) -> Result<Ends, StartError> {
+pub fn start(
+    device: &Arc<Device>,
+    plan: &Plan,
+    clock: Clock,
+    runtime: &Handle,
+) -> Result<Ends, StartError> {
     let (orders, listener) = watch::channel(Orders::Idle);
     let (finder, found) = mpsc::channel(FOUND_QUEUE);
     let backend = device.backend();
@@ -104,7 +115,9 @@ pub fn start(device: &Arc<Device>, clock: Clock, runtime: &Handle) -> Result<End
         .num_threads(device.threads())
         .thread_name(|index| format!("hash-{index}"))
         .build()?;
-    for _ in 0..device.threads() {
+    let (tell, told) = sync_channel(device.threads());
+    for thread in 0..device.threads() {
+        let (cpus, nice, tell) = (plan.cpus_of(thread), plan.nice(), tell.clone());
         let kernel = kernels::build(backend).map_err(|e| StartError::Kernel(backend.name(), e))?;
         let worker = Worker {
             kernel,
@@ -117,9 +130,35 @@ pub fn start(device: &Arc<Device>, clock: Clock, runtime: &Handle) -> Result<End
             hits: Vec::new(),
             faults: 0,
         };
-        threads.spawn(move || worker.run());
+        threads.spawn(move || {
+            settle(cpus.as_ref(), nice, tell);
+            worker.run();
+        });
     }
+    drop(tell);
+    device.set_place(place(&told.iter().collect::<Vec<Settled>>()));
     Ok(Ends { orders, found })
+}
+
+/// Puts this thread where it is to be, and tells where it is.
+fn settle(cpus: Option<&CpuList>, nice: i32, tell: SyncSender<Settled>) {
+    let settled = system::settle(cpus, nice);
+    // Whoever starts the threads listens until the last has told.
+    let _heard = tell.send(settled);
+}
+
+/// Where the threads are, all together. What could not be had is said once, of however many
+/// threads it is true.
+fn place(each: &[Settled]) -> Place {
+    let problems: BTreeSet<&String> = each.iter().flat_map(|settled| &settled.problems).collect();
+    for problem in problems {
+        tracing::warn!("{problem}");
+    }
+    let nice = each.first().and_then(|first| first.nice);
+    let nice = nice.filter(|nice| each.iter().all(|settled| settled.nice == Some(*nice)));
+    let kept: Option<Vec<&CpuList>> = each.iter().map(|settled| settled.cpus.as_ref()).collect();
+    let cpus = kept.map(|lists| lists.into_iter().flat_map(CpuList::iter).collect());
+    Place { cpus, nice }
 }
 
 impl Worker {

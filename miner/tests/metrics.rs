@@ -172,7 +172,12 @@ fn serve(mut stream: &TcpStream) {
                 }
                 Event::Share { token, .. } => session.acknowledge(token, Ok(())),
                 Event::Energy { token, .. } => session.answer_energy(token, Ok(())),
-                Event::Rejected { .. } | Event::Subscribed { .. } => {}
+                Event::Agent { .. }
+                | Event::Extranonce
+                | Event::Rejected { .. }
+                | Event::Resume { .. }
+                | Event::StaleBlock { .. }
+                | Event::Subscribed { .. } => {}
                 Event::Close { reason } => panic!("the pool would hang up: {reason}"),
             }
         }

@@ -215,6 +215,7 @@ mod tests {
     fn template(height: u32) -> Template {
         Template {
             version: 0x2000_0000,
+            vb_required: 0,
             height,
             prev_hash: [7; 32],
             bits: 0x207f_ffff,
@@ -222,6 +223,7 @@ mod tests {
             cur_time: 1_700_000_000,
             min_time: 1_699_999_000,
             coinbase_value: Sats::from_sat(5_000_000_000).unwrap(),
+            fees: Some(Sats::ZERO),
             transactions: Vec::new(),
             witness_commitment: Some(vec![0x6a; 38]),
             longpollid: String::new(),

@@ -4,7 +4,12 @@
 //! Read [`Config`] first; `config/pool.toml` is the commented example. It deliberately does not
 //! open, bind or contact anything: a configuration that reads is not yet one that runs.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use config::{Effective, Errors, Reader, Section, Source, Value, parse};
 use energy::carbon::{Factor, FactorPack};
@@ -24,8 +29,12 @@ const ENVIRONMENT: &str = "WATTPROOF_POOL";
 /// Everything that the pool needs to run.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The Bitcoin node.
+    /// The Bitcoin node to follow.
     pub node: NodeSettings,
+    /// Others, in the order in which they take over.
+    pub backups: Vec<NodeSettings>,
+    /// On a template older than this no work is given out.
+    pub template_max_age: Duration,
     /// The chain that addresses must belong to.
     pub network: Network,
     /// The miners' side.
@@ -51,6 +60,17 @@ pub struct StratumConfig {
     pub difficulty: DifficultySettings,
     /// Version bits that miners may roll.
     pub version_mask: u32,
+    /// Where miners are sent when the pool stops; nowhere where there is none.
+    pub reconnect: Vec<HostPort>,
+}
+
+/// A host and a port that miners can connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
 }
 
 /// The section `[payout]`.
@@ -122,6 +142,12 @@ impl Config {
         // Every section is read before the first `?`, so that one run names every mistake.
         let network = reader.section("node").required("network", network());
         let node = read_node(&mut reader.section("node"), network);
+        let backups = reader.section("node").each("backup", |section| read_node(section, network));
+        let template_max_age = reader.section("node").or(
+            "template_max_age_seconds",
+            "90",
+            parse::seconds(3.0..=3600.0),
+        );
         let stratum = read_stratum(&mut reader.section("stratum"));
         let payout = read_payout(&mut reader.section("payout"), network);
         let ledger = read_ledger(&mut reader.section("ledger"));
@@ -132,6 +158,8 @@ impl Config {
         let config = (|| {
             Some(Self {
                 node: node?,
+                backups: backups?,
+                template_max_age: template_max_age?,
                 network: network?,
                 stratum: stratum?,
                 payout: payout?,
@@ -177,8 +205,16 @@ fn read_stratum(section: &mut Section<'_>) -> Option<StratumConfig> {
     let listen =
         section.or("listen", "[\"127.0.0.1:3333\"]", parse::list_of(parse::socket_address()));
     let version_mask = section.or("version_mask", "\"1fffe000\"", hexadecimal());
+    let host_port =
+        parse::text_as(str::parse::<HostPort>, "a host and port such as \"b.example:3333\"");
+    let reconnect = section.or("reconnect", "[]", parse::list_of(host_port));
     let difficulty = read_difficulty(&mut section.section("difficulty"));
-    Some(StratumConfig { listen: listen?, difficulty: difficulty?, version_mask: version_mask? })
+    Some(StratumConfig {
+        listen: listen?,
+        difficulty: difficulty?,
+        version_mask: version_mask?,
+        reconnect: reconnect?,
+    })
 }
 
 fn read_difficulty(section: &mut Section<'_>) -> Option<DifficultySettings> {
@@ -272,6 +308,31 @@ fn read_limits(section: &mut Section<'_>) -> Option<Limits> {
     })
 }
 
+impl FromStr for HostPort {
+    type Err = &'static str;
+
+    /// `name:port`, `1.2.3.4:port` or `[::1]:port`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.rsplit_once(':').ok_or("a port is missing")?;
+        let port =
+            port.parse().ok().filter(|port| *port != 0).ok_or("the port is not 1 to 65535")?;
+        if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let address: Ipv6Addr = address.parse().map_err(|_| "no IPv6 address in brackets")?;
+            return Ok(Self { host: address.to_string(), port });
+        }
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if host.len() > 253 || !host.split('.').all(is_label) {
+            return Err("no name of a host");
+        }
+        Ok(Self { host: host.to_ascii_lowercase(), port })
+    }
+}
+
 fn network() -> impl Fn(&Value) -> Result<Network, String> {
     let names = [Network::Bitcoin, Network::Testnet4, Network::Signet, Network::Regtest];
     move |value| parse::one_of(&names.map(|network| (network.as_str(), network)))(value)
@@ -345,5 +406,36 @@ mod tests {
             assert!(errors.contains(part), "{part} in\n{errors}");
         }
         assert!(!errors.contains("nocolon"), "secrets are not shown\n{errors}");
+    }
+
+    #[test]
+    fn hosts_to_send_miners_to_are_read_or_named() {
+        let read = |text: &str| text.parse::<HostPort>();
+        let good = |host: &str, port| Ok(HostPort { host: host.to_owned(), port });
+        assert_eq!(read("B.example.org:3333"), good("b.example.org", 3333));
+        assert_eq!(read("192.0.2.7:1"), good("192.0.2.7", 1));
+        assert_eq!(read("[2001:db8::1]:65535"), good("2001:db8::1", 65535));
+        for bad in [
+            "b.example",
+            "b.example:0",
+            "b.example:65536",
+            "b.example:x",
+            ":3333",
+            "a b:3333",
+            "stratum+tcp://b:3333",
+            "::1:3333",
+            "[::1:3333",
+            "-b.example:1",
+            "b..example:1",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        let text = config::POOL_TOML.replace("[stratum]", "[stratum]\nreconnect = [\"b\"]");
+        let text = text.replace("[limits]", "[limits]\ntotal = 0");
+        let errors = Config::read_with(Source::new("pool.toml", text), []).unwrap_err().to_string();
+        assert!(
+            errors.contains("stratum.reconnect") && errors.contains("limits.total"),
+            "{errors}"
+        );
     }
 }

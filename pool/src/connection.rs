@@ -8,9 +8,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bitcoin::Network;
+use defences::{Defence, stands};
 use ledger::{Share, WorkerId};
 use stratum::v1::server::{
-    AcceptedShare, Event, RequestToken, Session, Settings, ShareToken, WorkerKey,
+    AcceptedShare, Event, RequestToken, Session, Settings, ShareToken, SubscriptionId, WorkerKey,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     blocks::Found,
     clock::Clock,
-    config::Ack,
+    config::{Ack, HostPort},
     jobs::Announcement,
     ledger_task::{Answer, Command, Done, LedgerHandle, LedgerUnavailable},
     metrics::StratumMetrics,
+    resume::Subscriptions,
     user::User,
 };
 
@@ -36,6 +38,8 @@ const READ_SIZE: usize = 4096;
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
 /// How long an ending connection waits for the ledger's last answers.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+/// When the pool stops, miners come back to other hosts over this many seconds, not all at once.
+const RECONNECT_OVER: u32 = 10;
 /// With no timer set the session is looked at this often all the same.
 const IDLE_CHECK: Duration = Duration::from_secs(60);
 
@@ -50,6 +54,10 @@ pub struct Shared {
     pub ack: Ack,
     /// Jobs as they come.
     pub jobs: watch::Receiver<Option<Arc<Announcement>>>,
+    /// What people at every miner are to be shown, while there is something.
+    pub notice: watch::Receiver<Option<Arc<str>>>,
+    /// Where miners are sent when the pool stops.
+    pub reconnect: Arc<[HostPort]>,
     /// The ledger.
     pub ledger: LedgerHandle,
     /// Where shares that are blocks go first.
@@ -90,6 +98,11 @@ pub struct Connection {
     peer: SocketAddr,
     session: Session,
     shared: Shared,
+    subscriptions: Subscriptions,
+    /// Decides where the miner is sent when the pool stops, and when.
+    number: u32,
+    /// A notice that the miner is not ready for yet.
+    unsaid: Option<Arc<str>>,
     answers_in: mpsc::Sender<Answer>,
     answers: mpsc::Receiver<Answer>,
     /// The workers authorized here; a session's key is a place in this list.
@@ -112,20 +125,31 @@ struct Worker {
 }
 
 impl Connection {
-    /// A session for a freshly accepted socket.
+    /// A session for a freshly accepted socket. Its subscription can be resumed by `id`.
     #[must_use]
-    pub fn new(socket: TcpStream, peer: SocketAddr, xn1: [u8; 4], mut shared: Shared) -> Self {
+    pub fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        xn1: [u8; 4],
+        id: SubscriptionId,
+        subscriptions: Subscriptions,
+        mut shared: Shared,
+    ) -> Self {
         let now = shared.clock.now();
-        let session = Session::new(Arc::clone(&shared.settings), xn1, now);
+        let session = Session::new(Arc::clone(&shared.settings), xn1, now).resumable(id);
         // Room for every request that a session may have open, so that the ledger never waits.
         let limits = &shared.settings.limits;
         let (answers_in, answers) = mpsc::channel(limits.max_in_flight + limits.max_waiting);
         shared.jobs.mark_changed();
+        shared.notice.mark_changed();
         Self {
             socket,
             peer,
             session,
             shared,
+            subscriptions,
+            number: u32::from_be_bytes(xn1),
+            unsaid: None,
             answers_in,
             answers,
             workers: Vec::new(),
@@ -140,9 +164,13 @@ impl Connection {
         let end = match self.serve(&cancel).await {
             Ok(end) | Err(end) => end,
         };
+        // At once, so that a miner that is quickly back finds it; answers may still be under way.
+        if let Some(kept) = self.session.end() {
+            self.subscriptions.keep(kept).await;
+        }
         // A peer that takes no bytes, or is gone, is owed none.
         let reachable = !matches!(end, End::SlowReader | End::Io(_));
-        if reachable && let Err(error) = self.finish().await {
+        if reachable && let Err(error) = self.finish(&end).await {
             tracing::debug!(peer = %self.peer, "last answers were lost: {error}");
         }
         tracing::debug!(peer = %self.peer, "connection ended: {end}");
@@ -176,17 +204,25 @@ impl Connection {
                     }
                     self.take_job();
                 }
+                Ok(()) = self.shared.notice.changed() => {
+                    self.unsaid = self.shared.notice.borrow_and_update().clone();
+                }
                 () = sleep_until(self.shared.clock.instant(wake)) => {
                     self.session.timeout(self.shared.clock.now());
                     self.handle_events().await?;
                 }
+            }
+            if self.session.is_ready()
+                && let Some(notice) = self.unsaid.take()
+            {
+                self.session.show_message(&notice);
             }
             self.write().await?;
         }
     }
 
     /// Waits for the answers that the ledger still owes, and writes what is left.
-    async fn finish(&mut self) -> Result<(), End> {
+    async fn finish(&mut self, end: &End) -> Result<(), End> {
         let drained = timeout(DRAIN_LIMIT, async {
             while self.open > 0 {
                 let Some(answer) = self.answers.recv().await else { break };
@@ -196,9 +232,23 @@ impl Connection {
         if drained.await.is_err() {
             tracing::warn!(peer = %self.peer, "{} requests were left unanswered", self.open);
         }
+        if matches!(end, End::Stopping) {
+            self.send_on();
+        }
         self.write().await?;
         self.socket.shutdown().await?;
         Ok(())
+    }
+
+    /// Tells the miner where to go on, where the operator has somewhere.
+    fn send_on(&mut self) {
+        let hosts = &self.shared.reconnect;
+        let Ok(count) = u32::try_from(hosts.len()) else { return };
+        let Some(place) = self.number.checked_rem(count) else { return };
+        let wait = Duration::from_secs((self.number / count % RECONNECT_OVER).into());
+        if let Some(HostPort { host, port }) = hosts.get(usize::try_from(place).unwrap_or(0)) {
+            self.session.reconnect(host, *port, wait);
+        }
     }
 
     fn take_job(&mut self) {
@@ -237,10 +287,14 @@ impl Connection {
                     let finder = self.id_of(share.worker).await?;
                     if share.judged.is_block {
                         // Before the share itself: a block's race is lost in milliseconds.
-                        let found = Found { finder, share: share.clone() };
-                        let _ = self.shared.found.send(found).await;
+                        self.hand_in(finder, share.clone()).await;
                     }
                     self.credit(token, finder, &share).await?;
+                }
+                Event::StaleBlock { share } => {
+                    tracing::info!(peer = %self.peer, "a stale share is a block");
+                    let finder = self.id_of(share.worker).await?;
+                    self.hand_in(finder, share).await;
                 }
                 Event::Rejected { reason, .. } => self.shared.metrics.rejected(reason),
                 Event::Energy { token, worker, report } => {
@@ -248,6 +302,20 @@ impl Connection {
                 }
                 Event::Subscribed { agent } => {
                     tracing::debug!(peer = %self.peer, ?agent, "subscribed");
+                }
+                Event::Agent { agent } => {
+                    tracing::debug!(peer = %self.peer, ?agent, "said what it is");
+                }
+                Event::Resume { token, id } => {
+                    let kept = self.subscriptions.take_up(id).await;
+                    let resumed = kept.is_some();
+                    tracing::debug!(peer = %self.peer, resumed, "asked for its subscription");
+                    self.session.resume(token, kept, self.shared.clock.now());
+                }
+                Event::Extranonce => {
+                    if let Some(xn1) = self.subscriptions.extranonce().await {
+                        self.session.set_extranonce(xn1);
+                    }
                 }
                 Event::Close { reason } => return Err(End::Session(reason)),
             }
@@ -289,7 +357,8 @@ impl Connection {
             return Ok(id);
         }
         let User { account, worker: name } = worker.user.clone();
-        let register = |reply| Command::Register { account, worker: name, reply };
+        let register =
+            |reply| Command::Register { account: account.clone(), worker: name.clone(), reply };
         let id = self.shared.ledger.ask(register).await?;
         worker.id = Some(id);
         if let Some((token, report)) = worker.baseline.take() {
@@ -309,7 +378,8 @@ impl Connection {
         if worker.id.is_none() {
             // An agent reports for workers whose shares come over other connections.
             let User { account, worker: name } = worker.user.clone();
-            let find = |reply| Command::Find { account, worker: name, reply };
+            let find =
+                |reply| Command::Find { account: account.clone(), worker: name.clone(), reply };
             worker.id = self.shared.ledger.ask(find).await?;
         }
         if let Some(id) = worker.id {
@@ -335,6 +405,11 @@ impl Connection {
         Ok(self.shared.ledger.send(Command::Energy { worker, report, done }).await?)
     }
 
+    async fn hand_in(&self, finder: WorkerId, share: AcceptedShare) {
+        // A closed channel is a pool whose block task has failed: it is stopping.
+        let _ = self.shared.found.send(Found { finder, share }).await;
+    }
+
     async fn credit(
         &mut self,
         token: ShareToken,
@@ -350,7 +425,7 @@ impl Connection {
             header: share.judged.header,
         };
         self.shared.ledger.send(Command::Share { share, done }).await?;
-        if self.shared.ack == Ack::Received {
+        if self.shared.ack == Ack::Received || !stands(Defence::DurableAnswer) {
             self.session.acknowledge(token, Ok(()));
         }
         Ok(())

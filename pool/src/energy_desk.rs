@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use defences::{Defence, stands};
 use energy::{
     book::{Book, Row, Step, Taken},
     meter::{MeterId, Scope},
@@ -58,17 +59,19 @@ impl EnergyDesk {
         report: &str,
         at: UnixMillis,
     ) -> Result<(), String> {
-        self.pace.admit(worker, at)?;
+        if stands(Defence::ReportPace) {
+            self.pace.admit(worker, at)?;
+        }
         let signed = report::verify(report).map_err(|error| error.to_string())?;
         let broken = |error: LedgerError| {
             tracing::error!("a report of energy could not be written: {error}");
             "the pool's ledger cannot be written just now".to_owned()
         };
         match ledger.pin_key(worker, *signed.key(), at).map_err(broken)? {
-            PinOutcome::Pinned => {}
-            PinOutcome::Mismatch => {
+            PinOutcome::Mismatch if stands(Defence::PinnedKey) => {
                 return Err("this worker's reports are signed with another key".to_owned());
             }
+            PinOutcome::Pinned | PinOutcome::Mismatch => {}
         }
         // The book changes only after the ledger: a failed write must lose nothing.
         let (taking, change) =
@@ -110,7 +113,7 @@ impl Pace {
     fn admit(&mut self, worker: WorkerId, at: UnixMillis) -> Result<(), String> {
         self.sweep(at);
         let full = self.full();
-        let room = self.buckets.len() < MAX_WORKERS;
+        let room = self.buckets.len() < MAX_WORKERS || !stands(Defence::ReportersBound);
         let bucket = match self.buckets.entry(worker) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) if room => new.insert(Bucket { saved: full, at }),
@@ -203,6 +206,10 @@ mod tests {
     }
 
     fn signed(at: UnixMillis, joules: u128) -> String {
+        signed_by(&SigningKey::from_bytes(&[7; 32]), at, joules)
+    }
+
+    fn signed_by(key: &SigningKey, at: UnixMillis, joules: u128) -> String {
         let meter = MeterReading {
             id: MeterId::new("rapl:psys").unwrap(),
             kind: Kind::Rapl,
@@ -215,7 +222,7 @@ mod tests {
         };
         let report =
             EnergyReport { worker: "a.rig".to_owned(), at, meters: vec![meter], hashes: None };
-        report.sign(&SigningKey::from_bytes(&[7; 32])).unwrap().to_string()
+        report.sign(key).unwrap().to_string()
     }
 
     #[test]
@@ -253,6 +260,30 @@ mod tests {
             let taken = desk.take(&mut ledger, rig, &signed(at, u128::from(minute) * 60), at);
             assert_eq!(taken, Ok(()), "{minute}");
         }
+    }
+
+    #[test]
+    fn a_report_signed_with_another_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            scheme: Scheme::Solo,
+            fee: BasisPoints::new(0).unwrap(),
+            fee_account: "pool".to_owned(),
+            maturity: 100,
+        };
+        let mut ledger = Ledger::open(&folder.path().join("ledger"), settings).unwrap();
+        let rig = ledger.worker("a", "rig", seconds(0)).unwrap();
+        let mut desk = EnergyDesk::restore(&ledger, INTERVAL).unwrap();
+        let (own, other) = (SigningKey::from_bytes(&[7; 32]), SigningKey::from_bytes(&[8; 32]));
+        let mut take = |key, minute: u64| {
+            let report = signed_by(key, seconds(minute * 60), u128::from(minute) * 1000);
+            desk.take(&mut ledger, rig, &report, seconds(minute * 60))
+        };
+        assert_eq!(take(&own, 0), Ok(()));
+        let stranger = take(&other, 1).unwrap_err();
+        assert_eq!(stranger, "this worker's reports are signed with another key");
+        assert_eq!(take(&own, 2), Ok(()));
+        assert_eq!(ledger.meters().unwrap()[0].total, MicroJoules::new(2_000_000_000));
     }
 
     #[test]

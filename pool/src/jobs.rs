@@ -13,11 +13,12 @@ use std::{
     time::Duration,
 };
 
+use defences::{Defence, stands};
 use ledger::SliceHead;
-use stratum::job::Job;
+use stratum::job::{Job, Listing};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use units::Moment;
@@ -27,12 +28,13 @@ use crate::{
     coinbase::Payee,
     ledger_task::{Command, LedgerHandle, LedgerUnavailable},
     metrics::JobMetrics,
-    node::Seen,
+    node::{Seen, Template},
 };
 
 /// A job is renewed this often even on the same template, so that miners see a living pool and
-/// headers a current time.
-const REFRESH: Duration = Duration::from_secs(30);
+/// headers a current time. The node's template is fetched anew a little more often, which renews
+/// the job as well: both at once would send every job twice.
+const REFRESH: Duration = Duration::from_secs(40);
 
 /// A job on its way to every miner.
 #[derive(Debug)]
@@ -70,8 +72,12 @@ pub struct JobMaker {
     pub payee: Payee,
     /// Length of a slice.
     pub slice: Duration,
-    /// Where jobs are announced.
+    /// On a template older than this no work is given out.
+    pub max_age: Duration,
+    /// Where jobs are announced; `None` while there is no work.
     pub announce: watch::Sender<Option<Arc<Announcement>>>,
+    /// What miners are told while there is no work.
+    pub notice: watch::Sender<Option<Arc<str>>>,
     /// Where the block task learns which template a job was built on, before anyone can solve it.
     pub origins: mpsc::Sender<(u64, Arc<Seen>)>,
     /// The newest slice at start.
@@ -93,6 +99,8 @@ impl JobMaker {
         let mut counter = JobCounter::default();
         self.templates.mark_changed();
         loop {
+            let (expires, gives_work) = (self.expires(), self.announce.borrow().is_some());
+            let gives_work = gives_work && stands(Defence::OldTemplate);
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
                 changed = self.templates.changed() => {
@@ -101,6 +109,10 @@ impl JobMaker {
                     }
                     refresh.reset();
                 }
+                () = sleep_until(expires), if gives_work => {
+                    self.withdraw();
+                    continue;
+                }
                 _ = refresh.tick() => {}
                 _ = slice_ends.tick() => {
                     self.newest_slice = self.ledger.ask(Command::CloseSlice).await?;
@@ -108,10 +120,34 @@ impl JobMaker {
                 }
             }
             let seen = self.templates.borrow_and_update().clone();
-            if let Some(seen) = seen {
+            if let Some(seen) = seen.filter(|seen| self.age(seen) < self.max_age) {
                 self.announce(&seen, &mut counter).await;
             }
         }
+    }
+
+    fn age(&self, seen: &Seen) -> Duration {
+        self.clock.now().mono.saturating_sub(seen.at.mono)
+    }
+
+    /// When the newest template is too old.
+    fn expires(&self) -> Instant {
+        let arrived = self.templates.borrow().as_ref().map(|seen| seen.at);
+        let arrived = arrived.unwrap_or_else(|| self.clock.now());
+        self.clock.instant(arrived.mono.saturating_add(self.max_age))
+    }
+
+    /// Gives nobody new work, and says why. Work that is out stays good for shares until the next
+    /// job: it may still be a block, and whoever has no other pool loses nothing by going on.
+    fn withdraw(&self) {
+        let seconds = self.max_age.as_secs();
+        let why = format!(
+            "no new work: the pool's Bitcoin node has not answered for {seconds} s; \
+             use your backup pool until it does"
+        );
+        tracing::error!("{why}");
+        self.announce.send_replace(None);
+        self.notice.send_replace(Some(why.into()));
     }
 
     async fn announce(&self, seen: &Arc<Seen>, counter: &mut JobCounter) {
@@ -124,10 +160,11 @@ impl JobMaker {
         if self.origins.send((id, Arc::clone(seen))).await.is_err() {
             return; // the block task has ended: the pool is shutting down
         }
-        let job =
-            Arc::new(Job::new(id, template, clean, counter.epoch, self.newest_slice.index.get()));
+        let job = Job::new(id, template, clean, counter.epoch, self.newest_slice.index.get());
+        let job = Arc::new(with_rules(job, &seen.template));
         // A renewed job was not caused by the template's arrival, so it is timed from now.
         let seen_at = if clean { seen.at } else { now };
+        self.notice.send_if_modified(|notice| notice.take().is_some());
         let before = self.announce.send_replace(Some(Arc::new(Announcement {
             job,
             seen: seen_at,
@@ -160,9 +197,49 @@ impl JobCounter {
     }
 }
 
+/// The job with what its template allows and holds beside the header.
+fn with_rules(mut job: Job, template: &Template) -> Job {
+    job.version_mask = !template.vb_required;
+    job.transactions = Listing::of(template.transactions.iter().map(|one| one.data.as_slice()));
+    job
+}
+
 fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval.reset();
     interval
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_permits_what_its_template_does_and_lists_what_it_holds() {
+        let template = Template::from_json(json!({
+            "version": 0x2000_2000, "vbrequired": 0x2000, "height": 101, "bits": "207fffff",
+            "curtime": 1_700_000_000, "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
+            "previousblockhash": "00".repeat(32),
+            "transactions": [{"data": "0102", "txid": "07".repeat(32)}],
+        }));
+        let template = template.unwrap();
+        let facts = stratum::JobTemplate {
+            height: template.height,
+            version: template.version,
+            prev_hash: template.prev_hash,
+            nbits: template.bits,
+            ntime: template.cur_time,
+            min_ntime: template.min_time,
+            coinbase1: Vec::new(),
+            coinbase2: Vec::new(),
+            branch: Vec::new(),
+            network_target: template.target,
+        };
+        let job = with_rules(Job::new(1, facts, true, 1, 0), &template);
+        assert_eq!(job.version_mask, 0xffff_dfff);
+        assert_eq!(job.transactions, Listing::Json(r#"["0102"]"#.into()));
+    }
 }

@@ -34,6 +34,9 @@ const RATES_EVERY: Duration = Duration::from_secs(1);
 /// the pool.
 const FAILING_MAX: Duration = Duration::from_secs(30);
 
+/// Between attempts at a command that the disk had no room for.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
 /// What the ledger is asked to do.
 #[derive(Debug)]
 pub enum Command {
@@ -173,17 +176,30 @@ impl LedgerHandle {
         self.commands.send(command).await.map_err(|_| LedgerUnavailable::Stopped)
     }
 
-    /// Queues a command made around a reply, and waits for the reply.
+    /// Queues a command made around a reply, and waits for the reply. While the disk is full or
+    /// busy the command is made again: a block that was found must not be lost for that.
     ///
     /// # Errors
     /// When the ledger has stopped, or what it answered.
     pub async fn ask<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Command,
+        command: impl Fn(oneshot::Sender<Result<T, LedgerError>>) -> Command,
     ) -> Result<T, LedgerUnavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.send(command(reply)).await?;
-        Ok(answer.await.map_err(|_| LedgerUnavailable::Stopped)??)
+        let start = self.clock.now().mono;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            self.send(command(reply)).await?;
+            let error = match answer.await.map_err(|_| LedgerUnavailable::Stopped)? {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let waited = self.clock.now().mono.saturating_sub(start);
+            if !is_passing(&error) || waited >= FAILING_MAX {
+                return Err(error.into());
+            }
+            tracing::error!("{error}; trying again");
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
     }
 
     /// Hash rates as of the last second.
@@ -233,6 +249,11 @@ pub fn run(
         }
     }
     Ok(())
+}
+
+/// A disk that is full or busy may have room a moment later.
+const fn is_passing(error: &LedgerError) -> bool {
+    matches!(error, LedgerError::Store { passing: true, .. })
 }
 
 /// Tells everyone who still waits that their shares were not taken. Whoever asked for something
@@ -321,8 +342,11 @@ impl Writer {
             return Ok(());
         };
         let since = *self.failing_since.get_or_insert(now);
-        let passing = matches!(error, LedgerError::Store { passing: true, .. });
-        if passing && now.saturating_sub(since) < FAILING_MAX { Ok(()) } else { Err(error) }
+        if is_passing(&error) && now.saturating_sub(since) < FAILING_MAX {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     fn count(&mut self, shares: &[Share], now: Duration) {

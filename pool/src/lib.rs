@@ -26,6 +26,7 @@ pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod rates;
+pub mod resume;
 pub mod run;
 pub mod server;
 mod tables;

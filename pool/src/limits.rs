@@ -7,6 +7,8 @@
 use core::{net::IpAddr, str::FromStr, time::Duration};
 use std::collections::HashMap;
 
+use defences::{Defence, stands};
+
 /// The section `[limits]`: connections at once, and new ones a second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -77,7 +79,7 @@ impl Admission {
     /// The first limit that it would pass; nothing is then counted.
     pub fn admit(&mut self, address: IpAddr, now: Duration) -> Result<(), Refusal> {
         let address = address.to_canonical();
-        if self.total >= self.limits.total {
+        if stands(Defence::ConnectionsTotal) && self.total >= self.limits.total {
             return Err(Refusal::Total);
         }
         if !self.is_exempt(address) {
@@ -105,16 +107,19 @@ impl Admission {
 
     fn check(&mut self, address: IpAddr, second: u64) -> Result<(), Refusal> {
         let held = |count: Option<&u64>| count.copied().unwrap_or(0);
-        if held(self.addresses.get(&address)) >= self.limits.per_address {
+        let of_address = held(self.addresses.get(&address));
+        if stands(Defence::ConnectionsByAddress) && of_address >= self.limits.per_address {
             return Err(Refusal::Address);
         }
-        if held(self.subnets.get(&Subnet::around(address))) >= self.limits.per_subnet {
+        let of_subnet = held(self.subnets.get(&Subnet::around(address)));
+        if stands(Defence::ConnectionsBySubnet) && of_subnet >= self.limits.per_subnet {
             return Err(Refusal::Subnet);
         }
         if second != self.second {
             (self.second, self.accepts_this_second) = (second, 0);
         }
-        if self.accepts_this_second >= self.limits.accepts_per_second {
+        let too_fast = self.accepts_this_second >= self.limits.accepts_per_second;
+        if stands(Defence::AcceptRate) && too_fast {
             return Err(Refusal::Rate);
         }
         self.accepts_this_second += 1;

@@ -27,7 +27,7 @@ use crate::{
     jobs::JobMaker,
     ledger_task::{self, LedgerHandle},
     metrics::Metrics,
-    node::{self, NodeClient, NodeError, NodeStatus, TemplateSink, WatchSettings, watch_templates},
+    node::{self, NodeError, NodeStatus, Nodes, TemplateSink, WatchSettings, watch_templates},
     server::Server,
 };
 
@@ -35,6 +35,8 @@ use crate::{
 const MATURITY: u32 = 100;
 /// Found blocks, and origins of jobs, that may wait for the block task.
 const BLOCK_QUEUE: usize = 256;
+/// What miners are told that come before the first template.
+const NO_WORK_YET: &str = "no work yet: the pool's Bitcoin node has given none; it is asked again";
 /// All tasks together get this long to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -91,8 +93,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let http_listener = listen("http.listen", &[config.http]).await?.remove(0);
     let stratum = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let http = http_listener.local_addr().unwrap_or(config.http);
-    let node = Arc::new(NodeClient::new(config.node.clone())?);
-    refuse_wrong_network(&node).await?;
+    let nodes = Arc::new(Nodes::new(config.node.clone(), config.backups.clone())?);
+    refuse_wrong_network(&nodes).await?;
 
     let mut running =
         Running { stratum, http, tasks: JoinSet::new(), cancel: CancellationToken::new() };
@@ -100,12 +102,19 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let (templates_in, templates) = watch::channel(None);
     let (status_in, status) = watch::channel(NodeStatus::Starting);
     let (announce, jobs) = watch::channel(None);
+    let (notice_in, notice) = watch::channel(Some(NO_WORK_YET.into()));
     let (found_in, found) = mpsc::channel(BLOCK_QUEUE);
     let (origins_in, origins) = mpsc::channel(BLOCK_QUEUE);
 
     running.ledger_thread(ledger, desk, commands, clock, &metrics);
-    running.watcher(&node, clock, TemplateSink { templates: templates_in, status: status_in });
-    let desk = Desk { node, ledger: ledger_handle.clone() };
+    let watching = WatchSettings {
+        // Three chances to fetch a template before the last one is too old.
+        refresh: config.template_max_age / 3,
+        ..WatchSettings::default()
+    };
+    let sink = TemplateSink { templates: templates_in, status: status_in };
+    running.watcher(&nodes, watching, clock, sink);
+    let desk = Desk { nodes, ledger: ledger_handle.clone() };
     let (tracked_in, tracked) = mpsc::channel(BLOCK_QUEUE);
     let finder = Finder { desk: desk.clone(), found, origins, tracked: tracked_in };
     running.spawn("blocks", finder.run());
@@ -118,7 +127,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
             ledger: ledger_handle.clone(),
             payee: config.payout.payee.clone(),
             slice: config.ledger.slice,
+            max_age: config.template_max_age,
             announce,
+            notice: notice_in,
             origins: origins_in,
             newest_slice,
             clock,
@@ -131,6 +142,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         network: config.network.to_bitcoin(),
         ack: config.ledger.ack,
         jobs,
+        notice,
+        reconnect: config.stratum.reconnect.clone().into(),
         ledger: ledger_handle.clone(),
         found: found_in,
         clock,
@@ -194,12 +207,18 @@ impl Running {
         });
     }
 
-    fn watcher(&mut self, node: &Arc<NodeClient>, clock: Clock, sink: TemplateSink) {
-        let node = Arc::clone(node);
+    fn watcher(
+        &mut self,
+        nodes: &Arc<Nodes>,
+        settings: WatchSettings,
+        clock: Clock,
+        sink: TemplateSink,
+    ) {
+        let nodes = Arc::clone(nodes);
         let cancel = self.cancel.clone();
         let clock: node::Clock = Arc::new(move || clock.now());
         self.tasks.spawn(async move {
-            watch_templates(node, WatchSettings::default(), clock, sink, cancel).await;
+            watch_templates(nodes, settings, clock, sink, cancel).await;
             Ok(())
         });
     }
@@ -248,15 +267,15 @@ async fn listen(
 }
 
 /// A node on another chain is a mistake that waiting cannot mend; a silent one may yet come.
-async fn refuse_wrong_network(node: &NodeClient) -> Result<(), StartError> {
-    match node.check_network().await {
-        Err(error @ NodeError::WrongNetwork { .. }) => Err(error.into()),
-        Err(error) => {
-            tracing::warn!("{error}; work is given out as soon as it answers");
-            Ok(())
+async fn refuse_wrong_network(nodes: &Nodes) -> Result<(), StartError> {
+    for node in nodes.all() {
+        match node.check_network().await {
+            Err(error @ NodeError::WrongNetwork { .. }) => return Err(error.into()),
+            Err(error) => tracing::warn!("{error}; it is used as soon as it answers"),
+            Ok(_) => {}
         }
-        Ok(_) => Ok(()),
     }
+    Ok(())
 }
 
 fn session_settings(config: &Config) -> SessionSettings {

@@ -1,13 +1,16 @@
 //! The accept loop: sockets in, one task a connection, caps kept, extranonces handed out.
 //!
-//! One loop serves all listening addresses, so that the caps and the extranonce counter have one
-//! owner. When cancelled it stops accepting, lets every connection finish its answers, and
-//! returns; nothing else tells connections to end.
+//! One loop serves all listening addresses, so that the caps, the extranonce counter and the
+//! subscriptions that wait for their miners have one owner. When cancelled it stops accepting,
+//! lets every connection finish its answers, and returns; nothing else tells connections to end.
 
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
+use defences::{Defence, stands};
+use stratum::v1::server::SubscriptionId;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -17,6 +20,7 @@ use crate::{
     connection::{Connection, End, Shared},
     ledger_task::{Command, LedgerUnavailable},
     limits::{Admission, Limits},
+    resume::{Request, Subscriptions, Table},
 };
 
 /// Extranonces leased from the ledger at once. A crash wastes at most these of 2^32.
@@ -33,17 +37,24 @@ pub struct Server {
     admission: Admission,
     extranonces: Range<u32>,
     connections: JoinSet<SocketAddr>,
+    waiting: Table,
+    subscriptions: Subscriptions,
+    requests: mpsc::Receiver<Request>,
 }
 
 impl Server {
     /// A server with nobody connected.
     #[must_use]
     pub fn new(shared: Shared, limits: Limits) -> Self {
+        let (subscriptions, requests) = Subscriptions::channel();
         Self {
             shared,
             admission: Admission::new(limits),
             extranonces: 0..0,
             connections: JoinSet::new(),
+            waiting: Table::new(),
+            subscriptions,
+            requests,
         }
     }
 
@@ -62,9 +73,13 @@ impl Server {
                 () = cancel.cancelled() => break,
                 (socket, peer) = accepting.next() => self.admit(socket, peer, &cancel).await?,
                 Some(ended) = self.connections.join_next() => self.release(ended),
+                Some(request) = self.requests.recv() => self.answer(request).await?,
             }
         }
         drop(accepting);
+        // Nobody comes back to a pool that stops: who asks now is answered by this.
+        self.requests.close();
+        while self.requests.try_recv().is_ok() {}
         self.drain().await;
         Ok(())
     }
@@ -85,7 +100,15 @@ impl Server {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%peer, "no TCP_NODELAY: {error}");
         }
-        let connection = Connection::new(socket, peer, xn1, self.shared.clone());
+        let mut random = [0; 16];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::error!(%peer, "connection refused: the system gives no random bytes: {error}");
+            self.admission.release(peer.ip());
+            return Ok(());
+        }
+        let id = SubscriptionId::new(random);
+        let subscriptions = self.subscriptions.clone();
+        let connection = Connection::new(socket, peer, xn1, id, subscriptions, self.shared.clone());
         let cancel = cancel.clone();
         self.connections.spawn(async move {
             let end = connection.run(cancel).await;
@@ -97,8 +120,27 @@ impl Server {
         Ok(())
     }
 
+    async fn answer(&mut self, request: Request) -> Result<(), LedgerUnavailable> {
+        let now = self.shared.clock.now().mono;
+        match request {
+            Request::Keep(kept) => self.waiting.put(*kept, now),
+            Request::TakeUp(id, reply) => {
+                let kept = self.waiting.take(id, now).map(Box::new);
+                // The connection may have ended meanwhile: its miner may still come back.
+                if let Err(Some(kept)) = reply.send(kept) {
+                    self.waiting.put(*kept, now);
+                }
+            }
+            Request::Extranonce(reply) => {
+                let _ = reply.send(self.next_extranonce().await?);
+            }
+        }
+        Ok(())
+    }
+
     async fn next_extranonce(&mut self) -> Result<[u8; 4], LedgerUnavailable> {
         let next = match self.extranonces.next() {
+            _ if !stands(Defence::OwnExtranonce) => 0,
             Some(next) => next,
             None => {
                 let lease = |reply| Command::LeaseExtranonces(LEASE, reply);

@@ -6,6 +6,7 @@
 use core::str::FromStr;
 
 use bitcoin::{Address, Network, address::NetworkUnchecked};
+use defences::{Defence, stands};
 
 /// Longest worker name, as most firmwares cut it.
 const WORKER_NAME_MAX: usize = 63;
@@ -28,12 +29,15 @@ impl User {
         let (address, worker) = name.split_once('.').unwrap_or((name, ""));
         let worker_is_plain = worker.len() <= WORKER_NAME_MAX
             && worker.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        if !worker_is_plain {
+        if stands(Defence::WorkerName) && !worker_is_plain {
             return Err(format!(
                 "worker name must be at most {WORKER_NAME_MAX} of A-Z a-z 0-9 . _ -"
             ));
         }
-        let account = parse_address(address, network)?.to_string();
+        let account = match parse_address(address, network) {
+            Err(_) if !stands(Defence::PayoutAddress) => address.to_owned(),
+            parsed => parsed?.to_string(),
+        };
         Ok(Self { account, worker: worker.to_owned() })
     }
 }
@@ -46,6 +50,9 @@ pub fn parse_address(text: &str, network: Network) -> Result<Address, String> {
     let shown: String = text.chars().take(100).collect();
     let unchecked = Address::<NetworkUnchecked>::from_str(text)
         .map_err(|_| format!("{shown:?} is not a bitcoin address"))?;
+    if !stands(Defence::AddressNetwork) {
+        return Ok(unchecked.assume_checked());
+    }
     unchecked
         .require_network(network)
         .map_err(|_| format!("{shown:?} is an address of another network than {network}"))

@@ -26,7 +26,7 @@ use units::{MicroJoules, UnixMillis};
 
 use self::{
     check::{promtool, shipped, unmatched},
-    support::{ADDRESS, DemoPool, Miner, PATIENCE},
+    support::{ADDRESS, Miner, PATIENCE, Pool},
 };
 
 const JOB: &str = "wattproof-pool";
@@ -38,7 +38,7 @@ fn served() -> &'static str {
     static SERVED: OnceLock<String> = OnceLock::new();
     SERVED.get_or_init(|| {
         let data = tempfile::tempdir().unwrap();
-        let pool = DemoPool::start(data.path());
+        let pool = Pool::start(data.path());
         let mut miner = Miner::connect(pool.stratum);
         // A worker's energy is taken once it has proven work.
         assert!(miner.mine(|miner| miner.accepted >= 5));
@@ -62,7 +62,7 @@ struct Reporter {
 }
 
 impl Reporter {
-    fn connect(pool: &DemoPool) -> Self {
+    fn connect(pool: &Pool) -> Self {
         let stream = TcpStream::connect(pool.stratum).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut reporter = Self { lines: BufReader::new(stream), at: 1_795_309_039_123 };

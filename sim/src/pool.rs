@@ -35,6 +35,8 @@ pub(crate) struct Pool {
     settings: Arc<stratum::v1::server::Settings>,
     sessions: HashMap<usize, Session>,
     queue: Vec<(usize, ShareToken, AcceptedShare)>,
+    /// Stale shares that are blocks: to be written down, and not credited.
+    late: Vec<AcceptedShare>,
     job: Option<Arc<Job>>,
     jobs_made: u64,
     epoch: u64,
@@ -55,6 +57,7 @@ impl Pool {
             settings: Arc::new(sessions()),
             sessions: HashMap::new(),
             queue: Vec::new(),
+            late: Vec::new(),
             job: None,
             jobs_made: 0,
             epoch: 0,
@@ -127,7 +130,12 @@ impl Pool {
                 Event::Share { token, share } => self.queue.push((index, token, share)),
                 Event::Close { reason } => return Err(format!("miner {index}: {reason}")),
                 Event::Energy { token, .. } => session.answer_energy(token, Ok(())),
-                Event::Rejected { .. } | Event::Subscribed { .. } => {}
+                Event::Agent { .. }
+                | Event::Extranonce
+                | Event::Rejected { .. }
+                | Event::Resume { .. }
+                | Event::Subscribed { .. } => {}
+                Event::StaleBlock { share } => self.late.push(share),
             }
         }
         let mut out = Vec::new();
@@ -146,12 +154,14 @@ impl Pool {
         }
         let sum = |error: LedgerError| error.to_string();
         self.ledger.commit(&shares).map_err(sum)?;
-        for (index, token, share) in gathered {
-            if share.judged.is_block {
-                let candidate = self.candidate(&share);
-                self.ledger.candidate(&candidate).map_err(sum)?;
-                self.found.push((candidate.hash, candidate.height));
-            }
+        let late = core::mem::take(&mut self.late);
+        let shares = gathered.iter().map(|(_, _, share)| share);
+        for share in shares.filter(|share| share.judged.is_block).chain(&late) {
+            let candidate = self.candidate(share);
+            self.ledger.candidate(&candidate).map_err(sum)?;
+            self.found.push((candidate.hash, candidate.height));
+        }
+        for (index, token, _) in gathered {
             if let Some(session) = self.sessions.get_mut(&index) {
                 session.acknowledge(token, Ok(()));
                 self.answered += 1;

@@ -11,6 +11,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use defences::{Defence, stands};
 use sha2::{Digest, Sha256};
 use units::Target;
 
@@ -57,9 +58,43 @@ pub struct Job {
     pub epoch: u64,
     /// The owner's own mark (the pool: the newest slice committed in the coinbase).
     pub tag: u64,
+    /// Version bits that may be rolled at all; a connection may roll those of them that it
+    /// negotiated.
+    pub version_mask: u32,
+    /// What a miner may read of the transactions.
+    pub transactions: Listing,
     notify: Arc<[u8]>,
     /// SHA-256 after `coinbase1`, so that a share costs only the rest of its coinbase.
     coinbase_start: Sha256,
+}
+
+/// A job's transactions besides the coinbase, as `mining.get_transactions` lists them: made once,
+/// shared by every connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listing {
+    /// The JSON list of hexadecimal strings, in the block's order.
+    Json(Arc<str>),
+    /// More than [`Listing::MAX_BYTES`] of transactions: this many bytes.
+    TooLong(usize),
+    /// The owner of the job gave none.
+    None,
+}
+
+impl Listing {
+    /// Most bytes of transactions that are listed: twice as many characters, which is half of what
+    /// a connection may leave unread. A request of fifty bytes must not buy a block of megabytes.
+    pub const MAX_BYTES: usize = 32_768;
+
+    /// Lists serialized transactions, or says how long they are together.
+    pub fn of<'a>(transactions: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let bytes = transactions.clone().map(<[u8]>::len).sum();
+        if stands(Defence::ListingLength) && bytes > Self::MAX_BYTES {
+            return Self::TooLong(bytes);
+        }
+        let quoted: Vec<String> =
+            transactions.map(|bytes| format!("\"{}\"", hex::encode(bytes))).collect();
+        Self::Json(format!("[{}]", quoted.join(",")).into())
+    }
 }
 
 impl JobId {
@@ -83,13 +118,15 @@ impl fmt::Display for JobId {
 }
 
 impl Job {
-    /// Names a template and renders its `mining.notify` line.
+    /// Names a template and renders its `mining.notify` line. Every version bit may be rolled and
+    /// no transactions are listed, until the fields say otherwise.
     #[must_use]
     pub fn new(id: u64, template: JobTemplate, clean: bool, epoch: u64, tag: u64) -> Self {
         let id = JobId(id);
         let notify = notify_line(&id.to_string(), &template, template.ntime, clean).into();
         let coinbase_start = Sha256::new_with_prefix(&template.coinbase1);
-        Self { id, template, clean, epoch, tag, notify, coinbase_start }
+        let (version_mask, transactions) = (u32::MAX, Listing::None);
+        Self { id, template, clean, epoch, tag, version_mask, transactions, notify, coinbase_start }
     }
 
     /// The `mining.notify` line, newline included, as every connection gets it first.
@@ -98,12 +135,17 @@ impl Job {
         &self.notify
     }
 
-    /// The line that gives this job out again, under another name and with a time `again` seconds
-    /// later, so that a miner that starts over hashes new headers. Never asks to drop work.
+    /// The line that gives this job out for the `again`th time after the first, under another name
+    /// and with a time `again` seconds later, so that a miner that starts over hashes new headers.
+    /// `clean` asks to drop earlier work.
     #[must_use]
-    pub fn notify_again(&self, again: u8) -> Vec<u8> {
+    pub fn notify_again(&self, again: u8, clean: bool) -> Vec<u8> {
         let ntime = self.template.ntime.saturating_add(again.into());
-        notify_line(&format!("{}-{again:x}", self.id), &self.template, ntime, false)
+        let name = match again {
+            0 => self.id.to_string(),
+            again => format!("{}-{again:x}", self.id),
+        };
+        notify_line(&name, &self.template, ntime, clean)
     }
 
     /// The header of this job with the miner's part filled in; the coinbase is hashed from where
@@ -248,13 +290,25 @@ mod tests {
             "\n"
         );
         assert_eq!(String::from_utf8(job.notify_line().to_vec()).unwrap(), expected);
-        let again = String::from_utf8(job.notify_again(2)).unwrap();
+        assert_eq!(String::from_utf8(job.notify_again(0, true)).unwrap(), expected);
+        let again = String::from_utf8(job.notify_again(2, false)).unwrap();
         assert_eq!(
             again,
             expected
                 .replace(r#"["1f""#, r#"["1f-2""#)
                 .replace(r#""4dd7f5c7",true"#, r#""4dd7f5c9",false"#)
         );
+    }
+
+    #[test]
+    fn transactions_are_listed_up_to_a_limit() {
+        let list = |transactions: &[Vec<u8>]| Listing::of(transactions.iter().map(Vec::as_slice));
+        assert_eq!(list(&[]), Listing::Json("[]".into()));
+        assert_eq!(list(&[vec![1, 0xff], vec![2]]), Listing::Json(r#"["01ff","02"]"#.into()));
+        let half = vec![7; Listing::MAX_BYTES / 2];
+        assert!(matches!(list(&[half.clone(), half.clone()]), Listing::Json(_)));
+        let long = Listing::TooLong(Listing::MAX_BYTES + 1);
+        assert_eq!(list(&[half.clone(), half, vec![7]]), long);
     }
 
     #[test]

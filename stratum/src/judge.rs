@@ -6,6 +6,7 @@
 //! It deliberately does not know whether a share was seen before, whether its job is stale or who
 //! sent it: the session does, and answers with the same [`Reason`]s. Nothing here is a float.
 
+use defences::{Defence, stands};
 use units::{Target, UnixMillis, Work};
 
 use crate::job::{Job, rolled_version, sha256d};
@@ -153,7 +154,7 @@ impl Reason {
 ///
 /// - The time must lie in `min_ntime ..= max(job's time, now) + 7200 s`.
 /// - Version bits outside the mask refuse the share: taking them off silently would judge a
-///   header that nobody hashed.
+///   header that nobody hashed. The job's own are none: some miners send the whole version.
 /// - The hash must meet the target that the job was issued at, and that target's work is
 ///   credited. A block is never refused for its difficulty: where an operator's floor lies above
 ///   the network's difficulty, a hash between the two is taken at the network target's work.
@@ -163,18 +164,20 @@ impl Reason {
 pub fn judge(issued: &Issued<'_>, submit: &Submit, now: UnixMillis) -> Result<Judged, Reason> {
     let template = &issued.job.template;
     let latest = u64::from(template.ntime).max(now.seconds()).saturating_add(NTIME_AHEAD_SECONDS);
-    if submit.ntime < template.min_ntime || u64::from(submit.ntime) > latest {
+    let in_range = submit.ntime >= template.min_ntime && u64::from(submit.ntime) <= latest;
+    if stands(Defence::ShareTime) && !in_range {
         return Err(Reason::NtimeOutOfRange);
     }
     let bits = submit.version_bits.unwrap_or(template.version & issued.version_mask);
-    if bits & !issued.version_mask != 0 {
+    let (outside, kept) = (bits & !issued.version_mask, template.version & !issued.version_mask);
+    if stands(Defence::VersionMask) && outside != 0 && outside != kept {
         return Err(Reason::VersionOutsideMask);
     }
     let version = rolled_version(template.version, issued.version_mask, bits);
     let header = issued.job.header(&issued.xn1, &submit.xn2, version, submit.ntime, submit.nonce);
     let hash = sha256d(&header);
     let is_block = template.network_target.is_met_by(&hash);
-    let work = if issued.target.is_met_by(&hash) {
+    let work = if issued.target.is_met_by(&hash) || !stands(Defence::ShareTarget) {
         issued.target.work()
     } else if is_block {
         template.network_target.work()
@@ -266,7 +269,9 @@ mod tests {
         };
         assert_eq!(with(0, Some(0)).unwrap().hash, GENESIS.hash());
         assert_eq!(with(0, Some(0x2000)), Err(Reason::VersionOutsideMask));
-        assert_eq!(with(0x1fff_e000, Some(1)), Err(Reason::VersionOutsideMask));
+        assert_eq!(with(0x1fff_e000, Some(4)), Err(Reason::VersionOutsideMask));
+        assert_eq!(with(0x1fff_e000, Some(1)).unwrap().hash, GENESIS.hash(), "the whole version");
+        assert_eq!(with(0, Some(1)).unwrap().hash, GENESIS.hash());
         let rolled = with(0x1fff_e000, Some(0x0000_2000)).unwrap();
         assert_eq!(rolled.header[..4], 0x2001_u32.to_le_bytes());
         assert_eq!(with(0x1fff_e000, None).unwrap().hash, GENESIS.hash());

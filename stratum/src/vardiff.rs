@@ -16,6 +16,7 @@
 
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use units::{Difficulty, Target};
 
 /// What an operator sets.
@@ -119,7 +120,8 @@ impl Vardiff {
         let seconds = now.saturating_sub(self.since).as_secs_f64();
         let due = seconds * self.settings.shares_per_minute.max(0.01) / 60.0;
         let came = self.credited / self.current.get();
-        if self.fixed && f64::from(self.shares) < FIXED_SHARES_PER_SECOND * seconds.max(10.0) {
+        let flood = f64::from(self.shares) >= FIXED_SHARES_PER_SECOND * seconds.max(10.0);
+        if self.fixed && !(flood && stands(Defence::FixedFlood)) {
             if seconds > 60.0 {
                 self.restart(now);
             }
@@ -213,7 +215,7 @@ fn rounded(difficulty: Difficulty) -> Difficulty {
 }
 
 fn clamp(difficulty: Difficulty, min: Difficulty, max: Difficulty) -> Difficulty {
-    difficulty.easier(max).harder(min)
+    if stands(Defence::DifficultyBounds) { difficulty.easier(max).harder(min) } else { difficulty }
 }
 
 #[cfg(test)]

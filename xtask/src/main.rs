@@ -1,6 +1,6 @@
 //! The project's own commands, run as `cargo xtask COMMAND`: `demo` starts the main job on this
-//! machine and shows it, `node` provides a real Bitcoin Core, `test` runs every check, `ci` is `test`
-//! where anything left out fails.
+//! machine and shows it, `node` provides a real Bitcoin Core, `threats` sees each defence's test fail
+//! without it, `test` runs every check, `ci` is `test` where anything left out fails.
 //!
 //! Read `demo::run`, `node::provide` and `test::run` first. This program deliberately does not link any package of
 //! the workspace: it starts the finished binaries and reads what outside programs can read, so it
@@ -19,6 +19,7 @@ mod node;
 #[cfg(test)]
 mod scripts;
 mod test;
+mod threats;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     Demo(demo::Options),
     /// Provide a real Bitcoin Core, building it where there is none, and print where it is
     Node,
+    /// Take each defence of docs/threats.md away in turn and see its test fail
+    Threats(threats::Options),
     /// Run every check: formatting, lints, tests, documentation, a short demo
     Test {
         /// Fail where something had to be left out
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Node => node::run(),
+        Command::Threats(options) => threats::run(&options),
         Command::Test { strict } => test::run(strict),
         Command::Ci => test::run(true),
     };

@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cargo_metadata::Message;
+use cargo_metadata::{Artifact, Message};
 
 use crate::failure::Failure;
 
@@ -42,6 +42,42 @@ pub(crate) fn build_release() -> Result<Binaries, Failure> {
     Ok(Binaries { pool: take("wattproof-pool")?, miner: take("wattproof-miner")? })
 }
 
+/// A program of tests.
+#[derive(Debug)]
+pub(crate) struct TestProgram {
+    pub(crate) package: String,
+    /// The name of its target: of the library or of the integration test.
+    pub(crate) target: String,
+    /// Whether it is the library with its own tests.
+    pub(crate) is_library: bool,
+    pub(crate) path: PathBuf,
+    /// The folder of its package.
+    pub(crate) folder: PathBuf,
+}
+
+/// Runs `cargo test --no-run` with these arguments, JSON messages among them, and says what it
+/// built; cargo's progress goes to stderr.
+///
+/// # Errors
+/// Fails where cargo fails.
+pub(crate) fn build_tests(arguments: &[&str]) -> Result<Vec<TestProgram>, Failure> {
+    let mut programs = Vec::new();
+    for_each_artifact(arguments, |artifact| {
+        let folder = artifact.manifest_path.parent();
+        let Some((path, folder)) = artifact.executable.zip(folder) else { return };
+        if artifact.profile.test {
+            programs.push(TestProgram {
+                package: folder.file_name().unwrap_or_default().to_owned(),
+                is_library: artifact.target.is_lib(),
+                target: artifact.target.name,
+                path: path.into_std_path_buf(),
+                folder: folder.as_std_path().to_owned(),
+            });
+        }
+    })?;
+    Ok(programs)
+}
+
 /// A cargo command that runs at the top of the checkout.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -58,23 +94,31 @@ pub(crate) fn root() -> PathBuf {
 
 /// Runs cargo with JSON messages and collects the executables by target name.
 fn build_messages(arguments: &[&str]) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut executables = BTreeMap::new();
+    for_each_artifact(arguments, |artifact| {
+        if let Some(path) = artifact.executable {
+            executables.insert(artifact.target.name, path.into_std_path_buf());
+        }
+    })?;
+    Ok(executables)
+}
+
+/// Runs cargo with JSON messages and hands over everything that it built.
+fn for_each_artifact(arguments: &[&str], mut each: impl FnMut(Artifact)) -> Result<(), Failure> {
     let mut child = cargo()
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| Failure::new(format!("cargo cannot be started: {e}")))?;
     let stdout = child.stdout.take().expect("stdout was asked for as a pipe");
-    let mut executables = BTreeMap::new();
     for message in Message::parse_stream(BufReader::new(stdout)).map_while(Result::ok) {
-        if let Message::CompilerArtifact(artifact) = message
-            && let Some(path) = artifact.executable
-        {
-            executables.insert(artifact.target.name, path.into_std_path_buf());
+        if let Message::CompilerArtifact(artifact) = message {
+            each(artifact);
         }
     }
     let status = child.wait().map_err(|e| Failure::new(format!("waiting for cargo: {e}")))?;
     if status.success() {
-        Ok(executables)
+        Ok(())
     } else {
         Err(Failure::new(format!("cargo {} failed ({status})", arguments.join(" "))))
     }

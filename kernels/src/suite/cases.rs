@@ -59,10 +59,11 @@ pub(super) const KNOWN_BLOCKS: [KnownBlock; 4] = [
     },
 ];
 
-/// Version counts around every size that a kernel may group by.
-const VERSION_COUNTS: [u32; 12] = [0, 1, 2, 3, 4, 5, 7, 8, 16, 63, 64, 69];
+/// Version counts around every size that a kernel may group by: two, four, eight and sixteen lanes
+/// or twice as many, and a slice's usual 64.
+const VERSION_COUNTS: [u32; 17] = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 63, 64, 65, 69];
 /// Nonce counts around every size that a kernel may group by.
-const NONCE_COUNTS: [u32; 9] = [0, 1, 2, 3, 4, 7, 16, 17, 33];
+const NONCE_COUNTS: [u32; 14] = [0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33];
 /// Most significant bits of the random cases' targets: all hashes, about half,
 /// one in 16, one in 2^10, hardly any.
 const TARGET_TOPS: [u32; 6] = [u32::MAX, 0x7fff_ffff, 0x8000_0000, 0x0fff_ffff, 0x003f_ffff, 0];

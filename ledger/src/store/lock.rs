@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use rusqlite::{Connection, ErrorCode};
 
 use crate::error::LedgerError;
@@ -22,7 +23,8 @@ impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, LedgerError> {
         let conn = Connection::open(lock_path(path))?;
         conn.busy_timeout(Duration::ZERO)?;
-        match conn.execute_batch("BEGIN EXCLUSIVE") {
+        let begin = if stands(Defence::OneWriter) { "BEGIN EXCLUSIVE" } else { "BEGIN" };
+        match conn.execute_batch(begin) {
             Ok(()) => Ok(Self { _conn: conn }),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
                 Err(LedgerError::Locked { path: path.to_owned() })

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use defences::{Defence, stands};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::log;
@@ -201,11 +202,12 @@ pub(super) fn claim(conn: &Connection, path: &Path) -> Result<(), LedgerError> {
         Err(error) => return Err(error.into()),
     };
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if id != APPLICATION_ID && (id != 0 || tables != 0) {
+    let is_ours = id == APPLICATION_ID || (id == 0 && tables == 0);
+    if stands(Defence::NotALedger) && !is_ours {
         return Err(not_ours());
     }
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > FORMAT {
+    if stands(Defence::NewerLedger) && found > FORMAT {
         return Err(LedgerError::Newer { path: path.to_owned(), found, known: FORMAT });
     }
     Ok(())

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use defences::{Defence, stands};
 use units::{MicroJoules, Sats, Work};
 
 use super::VerifyReport;
@@ -120,7 +121,8 @@ impl<'a> Audit<'a> {
     /// Takes the next event of the log.
     pub(super) fn event(&mut self, event: &RawEvent) -> Result<(), LedgerError> {
         let (seq, kind) = (event.seq, &event.kind);
-        if Some(seq) != self.last_event.checked_add(1) {
+        let follows = Some(seq) == self.last_event.checked_add(1);
+        if stands(Defence::AuditSequence) && !follows {
             self.problem(format!("event {seq} follows event {}", self.last_event));
         }
         self.last_event = seq;
@@ -210,7 +212,8 @@ impl<'a> Audit<'a> {
         let row = self.open.entry(worker.account).or_default();
         *row = (row.0.saturating_add(1), row.1.saturating_add(work));
         let hash = pow::double_sha256(&header);
-        if work == 0 || !pow::proves(&hash, work) {
+        let proven = pow::proves(&hash, work) || !stands(Defence::AuditProof);
+        if work == 0 || !proven {
             return Err(format!("does not prove {work} hashes"));
         }
         if self.work_of_bits(pow::bits_of(&header)) != Some(network_work) {

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use defences::{Defence, stands};
+
 /// Previous blocks whose shares are remembered; on the real chain a week.
 const EPOCHS: usize = 1_000;
 
@@ -33,7 +35,7 @@ impl Seen {
         self.now = self.now.saturating_add(1);
         let epoch = self.epochs.entry(previous).or_default();
         epoch.last = self.now;
-        let new = epoch.hashes.insert(half);
+        let new = epoch.hashes.insert(half) || !stands(Defence::AuditDuplicate);
         if self.epochs.len() > EPOCHS {
             self.forget_oldest();
         }

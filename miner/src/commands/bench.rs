@@ -1,8 +1,10 @@
 //! `bench`: the path that mines, measured: a job's header in, hits out, every hit hashed again.
 //!
-//! The workers, their claims and slices are those of mining; only the pool is missing. The target
-//! is easy enough for a hit in about a million hashes, so that the hits found say whether the
-//! hashes were done: a count that is off by five standard errors is a failure, not a result.
+//! The workers, their claims and slices are those of mining; only the pool is missing, and the
+//! threads run anywhere and no nicer than the process itself: both are the measurer's to choose, by
+//! `taskset` and `nice`. The target is easy enough for a hit in about a million hashes, so that the
+//! hits found say whether the hashes were done: a count that is off by five standard errors is a
+//! failure, not a result.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use units::{Difficulty, Hashes, MicroJoules, Moment, Target, Work as ProvenWork}
 use super::{fastest, runtime};
 use crate::cli::BenchArgs;
 use crate::clock::Clock;
+use crate::cpus::plan::Plan;
 use crate::device::Device;
 use crate::error::Failure;
 use crate::instruments::meter::Meter;
@@ -72,12 +75,13 @@ pub fn bench(args: &BenchArgs) -> Result<String, Failure> {
 
 fn measure(args: &BenchArgs, backend: Backend, clock: Clock) -> Result<Measured, Failure> {
     let runtime = runtime(1)?;
-    let device = Arc::new(Device::new("cpu", backend, usize::from(args.threads)));
+    let plan = Plan::free(usize::from(args.threads));
+    let device = Arc::new(Device::new("cpu", backend, plan.threads()));
     let mut book = Book::new(Layout::of_cpu(backend));
     let job = Arc::new(job(args.versions, clock.now()));
     let target = job.target;
     let work = Arc::new(book.work(job, 0));
-    let Ends { orders, mut found } = workers::start(&device, clock, runtime.handle())
+    let Ends { orders, mut found } = workers::start(&device, &plan, clock, runtime.handle())
         .map_err(|error| Failure::failed(error.to_string()))?;
     let mut meter = counters(clock.now());
     let begin = clock.elapsed();

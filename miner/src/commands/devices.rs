@@ -1,21 +1,32 @@
 //! `devices`: what this machine can mine with, and where its joules would come from.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::cli::OutputArgs;
 use crate::clock::Clock;
+use crate::cpus::list::CpuList;
+use crate::cpus::plan::{Plan, Wishes};
+use crate::cpus::quota::Quota;
+use crate::cpus::{Cpus, system};
 use crate::instruments::meter;
 use crate::instruments::sensors::Processor;
 use crate::settings;
+
+/// What there is.
+struct Found {
+    processor: Processor,
+    cpus: Cpus,
+    backends: Vec<&'static str>,
+    energy: String,
+}
 
 /// The text to print.
 #[must_use]
 pub fn devices(args: &OutputArgs) -> String {
     let processor = Processor::of_this_machine();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let backends: Vec<&str> = kernels::available().into_iter().map(|b| b.name()).collect();
     let defaults = settings::Energy {
         sysfs: PathBuf::from("/sys"),
         watts: None,
@@ -23,22 +34,56 @@ pub fn devices(args: &OutputArgs) -> String {
         key: None,
     };
     let energy = meter::describe(&defaults, &processor, Clock::start().now());
-    if args.json {
-        let cpu = json!({
-            "device": "cpu",
-            "name": processor.name,
-            "cores": processor.cores,
-            "threads": threads,
-            "backends": backends,
-            "energy_source": energy,
-        });
-        return format!("{}\n", json!({ "schema": 1, "devices": Value::Array(vec![cpu]) }));
-    }
+    let cpus = system::of_this_machine();
+    let backends = kernels::available().into_iter().map(|backend| backend.name()).collect();
+    let found = Found { processor, cpus, backends, energy };
+    if args.json { as_json(&found) } else { as_text(&found) }
+}
+
+/// The threads that mine where nothing else is asked for.
+fn threads(cpus: &Cpus) -> usize {
+    Plan::new(cpus, &Wishes::default()).threads()
+}
+
+fn as_json(found: &Found) -> String {
+    let Found { processor, cpus, backends, energy } = found;
+    let numbers = |list: &CpuList| list.iter().collect::<Vec<usize>>();
+    let siblings: Vec<Vec<usize>> = cpus.cores().iter().map(numbers).collect();
+    let cpu = json!({
+        "device": "cpu",
+        "name": processor.name,
+        "cores": processor.cores,
+        "cpus": numbers(cpus.allowed()),
+        "cpus_by_core": siblings,
+        "quota_cpus": cpus.quota().map(Quota::cpus),
+        "threads": threads(cpus),
+        "backends": backends,
+        "energy_source": energy,
+    });
+    format!("{}\n", json!({ "schema": 1, "devices": Value::Array(vec![cpu]) }))
+}
+
+fn as_text(found: &Found) -> String {
+    let Found { processor, cpus, backends, energy } = found;
     let name = if processor.name.is_empty() { "unknown processor" } else { &processor.name };
-    let cores = processor.cores;
-    format!(
-        "cpu  {name}, {cores} cores, {threads} threads\n     backends: {}\n     energy:   \
-         {energy}\ngpu  none: this version has no GPU backend\n",
-        backends.join(", ")
-    )
+    let quota = match cpus.quota() {
+        Some(quota) => {
+            format!("the time of {:.2} CPUs, by the control group's quota", quota.cpus())
+        }
+        None => "all of their time".to_owned(),
+    };
+    let (allowed, layout) = (cpus.allowed(), cpus.layout_of(cpus.allowed()));
+    let backends = backends.join(", ");
+    let mut text = String::new();
+    for (head, line) in [
+        ("cpu", format!("{name}, {} cores", processor.cores)),
+        ("", format!("usable:   CPUs {allowed} ({layout}), {quota}")),
+        ("", format!("threads:  {} unless another number is asked for", threads(cpus))),
+        ("", format!("backends: {backends}")),
+        ("", format!("energy:   {energy}")),
+        ("gpu", "none: this version has no GPU backend".to_owned()),
+    ] {
+        writeln!(text, "{head:<4} {line}").expect("a String takes everything");
+    }
+    text
 }

@@ -44,7 +44,6 @@ fn bench_says_what_is_not_here() {
         ("gpu:1", None, "gpu:1"),
         ("asic", None, "asic"),
         ("cpu:1", None, "cpu:1"),
-        ("cpu", Some("avx512"), "avx512 is not built into this version"),
         ("cpu", Some("wgpu"), "not built into this version"),
         ("cpu", Some("best"), "best"),
     ] {
@@ -75,6 +74,14 @@ fn devices_lists_the_processor_and_its_backends() {
     let cpu = &printed["devices"][0];
     assert_eq!(cpu["device"], "cpu");
     assert!(cpu["backends"].as_array().unwrap().contains(&"portable".into()));
-    assert!(cpu["threads"].as_u64().unwrap() >= 1);
-    assert!(devices::devices(&OutputArgs { json: false }).contains("backends: portable"));
+    let number = |value: &Value| value.as_array().unwrap().len();
+    let by_core: usize = cpu["cpus_by_core"].as_array().unwrap().iter().map(number).sum();
+    assert_eq!(by_core, number(&cpu["cpus"]));
+    assert!(cpu["quota_cpus"].is_null() || cpu["quota_cpus"].as_f64().unwrap() > 0.0);
+    let threads = cpu["threads"].as_u64().unwrap();
+    assert!(threads >= 1 && threads <= u64::try_from(by_core).unwrap());
+    let text = devices::devices(&OutputArgs { json: false });
+    for said in ["backends: portable", "usable:   CPUs ", &format!("threads:  {threads} ")] {
+        assert!(text.contains(said), "{said} is not in:\n{text}");
+    }
 }

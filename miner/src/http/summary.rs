@@ -67,6 +67,8 @@ fn devices(snapshot: &Snapshot) -> Value {
             "device": device.name,
             "backend": device.backend.name(),
             "threads": device.threads,
+            "cpus": device.place.cpus.as_ref().map(|cpus| cpus.iter().collect::<Vec<_>>()),
+            "nice": device.place.nice,
             "hashes": device.hashes.get().to_string(),
             "starved_seconds": device.starved.as_secs_f64(),
             "hardware_errors": device.hardware_errors,
@@ -116,6 +118,7 @@ fn windows(snapshot: &Snapshot, show: impl Fn(Rate) -> Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Place;
     use crate::telemetry::sample;
 
     #[test]
@@ -131,6 +134,17 @@ mod tests {
         assert_eq!(summary["hashrate_hashes_per_second"]["15m"], Value::Null);
         assert_eq!(summary["hashrate_proven_hashes_per_second"]["60s"]["relative_error"], 0.5);
         assert_eq!(summary["pool"]["connected_seconds"], 3_720);
+    }
+
+    #[test]
+    fn threads_that_are_kept_to_no_cpu_name_none() {
+        let mut snapshot = sample();
+        let summary_of = |snapshot: &Snapshot| summary(snapshot)["devices"][0].clone();
+        let device = summary_of(&snapshot);
+        assert_eq!((&device["cpus"], &device["nice"]), (&json!([0, 1]), &json!(10)));
+        snapshot.devices[0].place = Place::default();
+        let device = summary_of(&snapshot);
+        assert!(device["cpus"].is_null() && device["nice"].is_null(), "{device}");
     }
 
     #[test]

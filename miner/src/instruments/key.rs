@@ -5,16 +5,19 @@
 //! whole before it gets its name, so that a crash or a second miner started at the same moment
 //! never leaves half a key or two different ones.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, FileType, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use defences::{Defence, stands};
 use energy::SigningKey;
 
 /// Where the key is below the state directory.
 const FILE: &str = "wattproof/miner.key";
 /// Hexadecimal digits of a key.
 const DIGITS: usize = 64;
+/// A key's file is a line; of anything longer no more is read than shows that it is none.
+const FILE_BYTES_MAX: u64 = 256;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,14 @@ pub enum KeyError {
         path: PathBuf,
         /// What the system said.
         error: io::Error,
+    },
+    /// There is something else of that name.
+    #[error("key file {path}: it is {what}; name a file in energy.key")]
+    NotAFile {
+        /// The name.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// The file holds something else.
     #[error("key file {0}: not a key: expected 64 hexadecimal digits")]
@@ -59,17 +70,40 @@ pub fn usual_place(variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf,
 /// # Errors
 /// When it can't be read or made, is not a key, or can be read by others.
 pub fn load_or_create(path: &Path) -> Result<SigningKey, KeyError> {
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            refuse_if_open(path)?;
-            parse(&text).ok_or_else(|| KeyError::NotAKey(path.to_owned()))
-        }
+    match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create(path)?;
-            let text = fs::read_to_string(path).map_err(|error| of_io(path, error))?;
-            parse(&text).ok_or_else(|| KeyError::NotAKey(path.to_owned()))
+            read(path)
         }
         Err(error) => Err(of_io(path, error)),
+        Ok(metadata) => {
+            // Before it is opened: a pipe would be waited at for ever.
+            if let Some(what) = no_file(metadata.file_type()) {
+                return Err(KeyError::NotAFile { path: path.to_owned(), what });
+            }
+            refuse_if_open(path)?;
+            read(path)
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<SigningKey, KeyError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes))
+        .map_err(|error| of_io(path, error))?;
+    let text = str::from_utf8(&bytes).ok();
+    text.and_then(parse).ok_or_else(|| KeyError::NotAKey(path.to_owned()))
+}
+
+/// What it is that has a file's name and is none.
+fn no_file(kind: FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("a directory")
+    } else {
+        Some("no plain file, but a pipe, a socket or a device")
     }
 }
 
@@ -114,7 +148,11 @@ fn private_file() -> OpenOptions {
 fn refuse_if_open(path: &Path) -> Result<(), KeyError> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = fs::metadata(path).map_err(|error| of_io(path, error))?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(()) } else { Err(KeyError::Open(path.to_owned())) }
+    if mode & 0o077 == 0 || !stands(Defence::KeyFile) {
+        Ok(())
+    } else {
+        Err(KeyError::Open(path.to_owned()))
+    }
 }
 
 #[cfg(not(unix))]
@@ -164,11 +202,32 @@ mod tests {
     fn what_is_no_key_is_named_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("miner.key");
-        for text in ["", "00", &"g".repeat(64), &"0".repeat(66)] {
+        for text in ["", "00", &"g".repeat(64), &"0".repeat(66), &"0".repeat(100_000)] {
             private_file().open(&path).unwrap().write_all(text.as_bytes()).unwrap();
             let refused = load_or_create(&path).unwrap_err().to_string();
             assert!(refused.contains("miner.key: not a key"), "{refused}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_file_is_named_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for (path, said) in [
+            (pipe.as_path(), "pipe: it is no plain file"),
+            (&link, "link: it is no plain file"),
+            (folder.path(), "it is a directory"),
+            (Path::new("/dev/zero"), "/dev/zero: it is no plain file"),
+            (&folder.path().join("pipe/miner.key"), "pipe/miner.key: "),
+        ] {
+            let refused = load_or_create(path).unwrap_err().to_string();
+            assert!(refused.contains(said) && !refused.contains('\n'), "{refused}");
         }
     }
 

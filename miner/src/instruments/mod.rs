@@ -236,6 +236,7 @@ fn read(device: &Device) -> DeviceReading {
         name: device.name().to_owned(),
         backend: device.backend(),
         threads: device.threads(),
+        place: device.place(),
         hashes: device.hashes(),
         starved: device.starved(),
         hardware_errors: device.hardware_errors(),

@@ -135,6 +135,35 @@ async fn mines_reports_and_agrees_with_the_pool_to_the_last_share() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_of_a_job_that_has_ended_is_sent_all_the_same() {
+    let block_every = Duration::from_millis(100);
+    // The network's target is a trifle easier than the pool's: each share is a block.
+    let manners = Manners { nbits: 0x1f01_8800, block_every, ..Manners::default() };
+    let blocks = Pool::open(manners).await;
+    let last = mine_until(&[blocks.url()], async |_| {
+        diary_shows(&blocks, |diary| diary.stale_blocks >= 3).await;
+    })
+    .await;
+    let stale = blocks.diary.lock().unwrap().stale_blocks;
+    assert_eq!(last.upstream.shares.of(Verdict::Unsent), 0);
+    assert_eq!(last.upstream.shares.of(Verdict::Stale), u64::try_from(stale).unwrap());
+
+    // A share that is no block is of no use to anyone by then.
+    let shares = Pool::open(Manners { block_every, ..Manners::default() }).await;
+    let last = mine_until(&[shares.url()], async |api| {
+        let unsent = async || {
+            let summary: Value = serde_json::from_str(&get(api, "/api/v1/summary").await).unwrap();
+            summary["shares"]["by_verdict"]["unsent"].as_u64().unwrap()
+        };
+        while unsent().await < 3 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert!(last.upstream.shares.of(Verdict::Unsent) >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_pool_is_passed_over_and_a_lost_one_is_tried_again() {
     let dead = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

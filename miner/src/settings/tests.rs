@@ -31,7 +31,7 @@ fn a_pool_and_a_user_are_enough() {
     assert_eq!(config.pools[0].user, "someone.rig1");
     assert_eq!(config.pools[0].password.expose(), "x");
     assert_eq!(config.cpu, Cpu::Auto);
-    assert_eq!(config.threads, default_threads());
+    assert_eq!(config.plan, Plan::new(&config.cpus, &Wishes::default()));
     assert_eq!(config.version_mask, 0x1fff_e000);
     assert_eq!(config.api, Some("127.0.0.1:4068".parse().unwrap()));
     assert!(config.energy.is_some() && config.wants_gpu);
@@ -93,13 +93,73 @@ fn flags_go_before_variables_and_variables_before_the_file() {
     let variables = [("WATTPROOF_MINER_CPU_THREADS".to_owned(), "5".to_owned())];
 
     let plain = loaded(&base).unwrap();
-    assert_eq!((plain.threads, plain.api), (3, None));
+    assert_eq!((plain.plan.threads(), plain.api), (3, None));
     assert_eq!(plain.pools[0].user, "file");
     let (with_variable, _) = load(&args(&base), variables.clone()).unwrap();
-    assert_eq!(with_variable.threads, 5);
+    assert_eq!(with_variable.plan.threads(), 5);
     let (with_flag, effective) = load(&args(&format!("{base} -t 7 -u flag")), variables).unwrap();
-    assert_eq!((with_flag.threads, with_flag.pools[0].user.as_str()), (7, "flag"));
+    assert_eq!((with_flag.plan.threads(), with_flag.pools[0].user.as_str()), (7, "flag"));
     assert!(effective.to_string().contains("cpu.threads = "), "{effective}");
+}
+
+/// What `[cpu]` comes to on a machine of four cores with two threads each, CPUs 0 to 7.
+fn on_eight_cpus(keys: &str) -> Result<Plan, config::Errors> {
+    let pool = "[[pool]]\nurl = \"stratum+tcp://f:1\"\nuser = \"u\"\n";
+    let source = Source::new("miner.toml", format!("{pool}[cpu]\n{keys}\n"));
+    let mut reader = Reader::new(source)?;
+    let siblings = |cpu| Some(format!("{},{}", cpu % 4, cpu % 4 + 4));
+    let config = read(&mut reader, Cpus::new(CpuList::first(8), siblings, None));
+    reader.finish(config).map(|(config, _)| config.plan)
+}
+
+#[test]
+fn the_cpu_section_says_how_many_threads_run_where_and_how_nicely() {
+    for (keys, threads, last, nice) in [
+        ("", 8, Some("7"), 10),
+        ("threads = \"auto\"\nsmt = \"all\"\nnice = 0", 8, Some("7"), 0),
+        ("smt = \"cores\"\nnice = 19", 4, Some("3"), 19),
+        ("threads = 2\naffinity = \"off\"\nnice = -20", 2, None, -20),
+        ("affinity = \"1-2,5\"", 3, Some("5"), 10),
+        ("affinity = \"6\"\nthreads = 2", 2, Some("6"), 10),
+        ("threads = 9", 9, None, 10),
+    ] {
+        let plan = on_eight_cpus(keys).unwrap();
+        let cpus = plan.cpus_of(threads - 1).map(|cpus| cpus.to_string());
+        let found = (plan.threads(), cpus.as_deref(), plan.nice());
+        assert_eq!(found, (threads, last, nice), "{keys}");
+        assert_eq!(
+            plan.warnings().is_empty(),
+            threads < 9 && keys != "affinity = \"6\"\nthreads = 2"
+        );
+    }
+}
+
+#[test]
+fn every_mistake_about_the_cpus_is_one_clear_line() {
+    for (keys, said) in [
+        (
+            "affinity = \"0-9\"",
+            "cpu.affinity = \"0-9\": expected auto, off or a list of CPUs such as \
+          0-3,8 (this process may use 0-7, and not 8-9)",
+        ),
+        ("affinity = \"3-0\"", "runs backwards"),
+        ("affinity = \"0,0\"", "CPU 0 is named twice"),
+        ("affinity = \"\"", "a CPU's number is missing"),
+        ("affinity = \"cores\"", "auto, off or a list"),
+        ("affinity = 3", "auto, off or a list"),
+        ("affinity = [0, 1]", "auto, off or a list"),
+        ("smt = \"half\"", "\"auto\", \"all\", \"cores\""),
+        ("nice = 20", "a whole number from -20 to 19"),
+        ("nice = -21", "a whole number from -20 to 19"),
+        ("nice = 1.5", "a whole number from -20 to 19"),
+        ("nice = \"very\"", "a whole number from -20 to 19"),
+        ("threads = 0", "auto, or a whole number from 1 to 1024"),
+        ("threads = 1025", "auto, or a whole number from 1 to 1024"),
+    ] {
+        let text = on_eight_cpus(keys).unwrap_err().to_string();
+        assert!(text.contains(said), "{keys}: {text}");
+        assert!(text.contains("miner.toml:5") && !text.trim_end().contains('\n'), "{keys}: {text}");
+    }
 }
 
 #[test]
@@ -119,12 +179,13 @@ fn mistakes_name_the_flag_or_the_key() {
         ("-o stratum+tcp://a:1 -o stratum+tcp://b:2 -o stratum+tcp://c:3 -u u -u v", "-u: given 2"),
         (&format!("{pool} -a scrypt"), "-a scrypt"),
         (&format!("{pool} --gpu 0,1"), "wgpu backend is not built into this version"),
-        (&format!("{pool} --cpu avx512"), "avx512"),
         (&format!("{pool} --cpu wgpu"), "not built into this version"),
         (&format!("{pool} --cpu shani"), "shani"),
         (&format!("{pool} --cpu off"), "nothing to mine with"),
         (&format!("{pool} --tui"), "--tui"),
         (&format!("{pool} -t 0"), "-t"),
+        (&format!("{pool} -t 1025"), "auto, or a whole number from 1 to 1024"),
+        (&format!("{pool} -t many"), "auto, or a whole number from 1 to 1024"),
         (&format!("{pool} --api nowhere"), "--api"),
         ("-O nocolon", "USER:PASS"),
         ("-c /nonexistent/miner.toml", "/nonexistent/miner.toml"),

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use defences::{Defence, stands};
+
 use super::url::PoolUrl;
 
 /// Redirections followed within [`WITHIN`], of each pool.
@@ -42,7 +44,7 @@ impl Allowance {
         while self.times.front().is_some_and(old) {
             self.times.pop_front();
         }
-        let free = self.times.len() < self.most;
+        let free = self.times.len() < self.most || !stands(Defence::Allowance);
         if free {
             self.times.push_back(now);
         }
@@ -63,10 +65,12 @@ pub(super) fn target(
     let host = host.unwrap_or_else(|| current.host());
     let port = port.unwrap_or_else(|| current.port());
     // TLS stays TLS: the message has no scheme that could say otherwise.
-    let to = PoolUrl::new(current.is_tls(), host, port)
+    let tls = current.is_tls() && stands(Defence::RedirectTls);
+    let to = PoolUrl::new(tls, host, port)
         .ok_or_else(|| format!("{} is no host", host.escape_debug()))?;
     let owned = is_same(origin.host(), host) || is_same_owner(origin.host(), host);
-    owned.then_some(to).ok_or_else(|| {
+    let follows = owned || !stands(Defence::RedirectOwner);
+    follows.then_some(to).ok_or_else(|| {
         format!("{host} does not belong to {}; to use it, configure it", origin.host())
     })
 }

@@ -190,6 +190,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_error_of_the_contract_has_its_label() {
+        for (code, label) in [
+            (20, "other"),
+            (21, "stale"),
+            (22, "duplicate"),
+            (23, "low_difficulty"),
+            (24, "unauthorized"),
+            (25, "unauthorized"),
+            (-1, "unanswered"),
+            (99, "other"),
+        ] {
+            assert_eq!(Verdict::of_code(code).label(), label, "{code}");
+        }
+    }
+
+    #[test]
     fn each_share_is_counted_under_its_verdict() {
         let mut counts = Counts::default();
         for code in [20, 21, 21, 22, 23, 24, 25, -1] {

@@ -11,6 +11,7 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use defences::{Defence, stands};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -144,11 +145,16 @@ impl ServerCertVerifier for Judge {
     ) -> Result<ServerCertVerified, Error> {
         let shown = Fingerprint::of(end_entity);
         match &self.trust {
-            Trust::Pin(pin) if *pin == shown => Ok(ServerCertVerified::assertion()),
+            Trust::Pin(pin) if *pin == shown || !stands(Defence::CertificatePin) => {
+                Ok(ServerCertVerified::assertion())
+            }
             Trust::Pin(pin) => Err(refused(format!(
                 "the pool's certificate is not the one that is pinned: its fingerprint is {shown}, \
                  pinned is {pin}"
             ))),
+            Trust::Authorities(_) if !stands(Defence::CertificateAuthority) => {
+                Ok(ServerCertVerified::assertion())
+            }
             Trust::Authorities(known) => known
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .map_err(|error| {
@@ -168,7 +174,7 @@ impl ServerCertVerifier for Judge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        has_key(verify_tls12_signature(message, cert, dss, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -178,12 +184,19 @@ impl ServerCertVerifier for Judge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        has_key(verify_tls13_signature(message, cert, dss, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Whether who shows a certificate has its key, by what they signed with it.
+fn has_key(
+    signed: Result<HandshakeSignatureValid, Error>,
+) -> Result<HandshakeSignatureValid, Error> {
+    if stands(Defence::CertificateKey) { signed } else { Ok(HandshakeSignatureValid::assertion()) }
 }
 
 fn refused(why: String) -> Error {

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use defences::{Defence, stands};
+
 /// A pool's address: a host name or IP address, and a port other than 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolUrl {
@@ -102,7 +104,8 @@ pub(super) fn host_and_port(text: &str) -> Option<(&str, u16)> {
 /// to a resolver or a proxy.
 pub(super) fn is_host(text: &str) -> bool {
     let may = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
-    !text.is_empty() && text.len() <= MAX_HOST && text.chars().all(may)
+    let plain = text.chars().all(may) || !stands(Defence::HostCharacters);
+    !text.is_empty() && text.len() <= MAX_HOST && plain
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Bench {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let clock = Clock::start();
         let device = Arc::new(Device::new("cpu", Backend::Portable, threads));
-        let ends = start(&device, clock, runtime.handle()).unwrap();
+        let ends = start(&device, &Plan::free(threads), clock, runtime.handle()).unwrap();
         let book = Book::new(Layout::of_cpu(Backend::Portable));
         Self { runtime, clock, device, ends, book }
     }

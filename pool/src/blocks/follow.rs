@@ -31,8 +31,9 @@ pub struct Tracked {
     pub height: u32,
     /// Whether the ledger has it on the chain.
     pub on_chain: bool,
-    /// Whether the node has answered to it.
-    pub handed_in: bool,
+    /// The place of the node that was followed when a node answered to it: only that one's not
+    /// knowing the block means anything.
+    pub handed_in: Option<usize>,
 }
 
 /// Follows blocks on the chain.
@@ -80,6 +81,8 @@ impl Follower {
                 tracked = self.tracked.recv() => {
                     let Some(tracked) = tracked else { return Ok(()) };
                     open.blocks.insert(tracked.hash, tracked);
+                    // The template that the block brought about may have been here before it.
+                    self.round(&mut open, Cause::Template).await?;
                 }
                 changed = self.templates.changed(), if !templates_end => match changed {
                     Ok(()) => self.round(&mut open, Cause::Template).await?,
@@ -98,7 +101,8 @@ impl Follower {
             tracing::info!(height = block.height, "taking up block {}", shown(&block.hash));
             let on_chain = block.state == BlockState::OnChain;
             let (hash, height) = (block.hash, block.height);
-            open.blocks.insert(hash, Tracked { hash, height, on_chain, handed_in: on_chain });
+            let handed_in = on_chain.then(|| self.desk.nodes.active_index());
+            open.blocks.insert(hash, Tracked { hash, height, on_chain, handed_in });
         }
         Ok(open)
     }
@@ -107,7 +111,7 @@ impl Follower {
         if open.blocks.is_empty() {
             return Ok(());
         }
-        let Ok(info) = self.desk.node.blockchain_info().await else { return Ok(()) };
+        let Ok(info) = self.desk.nodes.active().blockchain_info().await else { return Ok(()) };
         let extends = self.extends(open.tip).await;
         let mut complete = true;
         let mut resolved = Vec::new();
@@ -132,7 +136,7 @@ impl Follower {
 
     async fn extends(&self, tip: Option<[u8; 32]>) -> bool {
         let Some(tip) = tip else { return false };
-        matches!(self.desk.node.block_header(&tip).await, Ok(Some(seen)) if seen.confirmations > 0)
+        matches!(self.desk.nodes.active().block_header(&tip).await, Ok(Some(seen)) if seen.confirmations > 0)
     }
 
     /// Writes what the chain says of one block: `Some(true)` when nothing more can happen to it,
@@ -144,7 +148,9 @@ impl Follower {
         cause: Cause,
     ) -> Result<Option<bool>, LedgerUnavailable> {
         let hash = block.hash;
-        let Ok(header) = self.desk.node.block_header(&hash).await else { return Ok(None) };
+        let Ok(header) = self.desk.nodes.active().block_header(&hash).await else {
+            return Ok(None);
+        };
         if let Some(depth) = header.and_then(|seen| u32::try_from(seen.confirmations).ok())
             && depth > 0
         {
@@ -153,9 +159,10 @@ impl Follower {
             return Ok(Some(depth >= self.maturity));
         }
         let behind = tip_height.saturating_sub(block.height);
-        if header.is_none() && (behind == 0 || !block.handed_in) {
+        let active = self.desk.nodes.active_index();
+        if header.is_none() && (behind == 0 || block.handed_in != Some(active)) {
             if cause == Cause::Tick {
-                block.handed_in = self.desk.submit_again(hash).await?;
+                block.handed_in = self.desk.submit_again(hash).await?.then_some(active);
             }
             return Ok(Some(false));
         }

@@ -89,11 +89,11 @@ async fn deliver(
 ) -> Result<(), LedgerUnavailable> {
     let (hash, height) = (candidate.hash, candidate.height);
     tracing::info!(height, "found block {}", shown(&hash));
-    let block = candidate.block.clone();
+    let block = Arc::from(candidate.block.as_slice());
     let description = describe(&candidate);
     let mut record = Box::pin(desk.record(candidate));
     let recorded = timeout(RECORD_FIRST, &mut record).await;
-    let answer = desk.node.submit_block(&block).await;
+    let submission = desk.hand_in(hash, &block).await;
     let recorded = match recorded {
         Ok(recorded) => recorded,
         Err(_) => record.await,
@@ -103,9 +103,11 @@ async fn deliver(
         tracing::error!("block {} is not in the ledger: {error}; {description}", shown(&hash));
         return Err(error);
     }
-    let handed_in = desk.note_submitted(hash, answer).await?;
+    let answered = desk.note_submitted(hash, &submission.answer).await?;
+    let handed_in = answered.then(|| desk.nodes.active_index());
     // A closed channel is a pool that stops; the next start takes the block up from the ledger.
     let _ = tracked.send(Tracked { hash, height, on_chain: false, handed_in }).await;
+    submission.finish(&desk.nodes).await;
     Ok(())
 }
 
@@ -118,11 +120,15 @@ fn finished(
     })
 }
 
-/// The templates that jobs were built on, for the newest two tips: older jobs are stale.
+/// Tips whose templates are kept: the newest, and those before it whose jobs sessions look for
+/// blocks in (`Limits::late_epochs`).
+const TIPS: usize = 2;
+
+/// The templates that jobs were built on, for the newest tips.
 #[derive(Debug, Default)]
 struct Origins {
     jobs: BTreeMap<u64, Arc<Seen>>,
-    tips: [Option<[u8; 32]>; 2],
+    tips: [Option<[u8; 32]>; TIPS],
 }
 
 impl Origins {
@@ -189,4 +195,33 @@ pub fn shown(hash: &BlockId) -> String {
     let mut reversed = *hash;
     reversed.reverse();
     hex::encode(reversed)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stratum::v1::server::Limits;
+    use units::{Moment, UnixMillis};
+
+    use super::*;
+
+    fn seen(tip: u8) -> Arc<Seen> {
+        let template = Template::from_json(json!({
+            "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
+            "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64, "transactions": [],
+            "previousblockhash": hex::encode([tip; 32]),
+        }));
+        let at = Moment { mono: Duration::ZERO, unix: UnixMillis::new(0) };
+        Arc::new(Seen { template: template.unwrap(), at })
+    }
+
+    #[test]
+    fn templates_are_kept_for_as_many_tips_as_sessions_look_for_blocks_in() {
+        let mut origins = Origins::default();
+        for (job, tip) in [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3), (6, 2)] {
+            origins.add(job, seen(tip));
+        }
+        assert_eq!(origins.jobs.keys().copied().collect::<Vec<_>>(), [3, 4, 5, 6]);
+        assert_eq!(u64::try_from(TIPS).unwrap(), 1 + Limits::default().late_epochs);
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use defences::{Defence, stands};
 use energy::carbon::Factor;
 use ledger::{AccountView, WorkerId, WorkerView};
 use units::{MicroJoules, Sats, Work};
@@ -62,7 +63,9 @@ impl AccountNow {
         let mut workers = account.workers;
         let workers_total = workers.len();
         workers.sort_by(|a, b| b.work.cmp(&a.work).then_with(|| a.name.cmp(&b.name)));
-        workers.truncate(WORKERS_SHOWN);
+        if stands(Defence::WorkersListed) {
+            workers.truncate(WORKERS_SHOWN);
+        }
         let mut room = METERS_SHOWN;
         let workers = workers.into_iter().map(|worker| WorkerNow::of(worker, &mut room)).collect();
         Self {

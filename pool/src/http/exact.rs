@@ -7,6 +7,7 @@ use core::{
 };
 use std::collections::BTreeMap;
 
+use defences::{Defence, stands};
 use units::UnixMillis;
 
 use super::{
@@ -180,6 +181,9 @@ impl Text {
 }
 
 fn escape(label: &str) -> String {
+    if !stands(Defence::LabelEscape) {
+        return label.to_owned();
+    }
     label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -8,6 +8,7 @@
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use defences::{Defence, stands};
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -88,14 +89,15 @@ where
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
 {
+    let time = if stands(Defence::HttpTime) { limits.time } else { Duration::MAX };
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_LIMIT)
-            .max_buf_size(HEADER_BYTES_MAX)
+            .max_buf_size(if stands(Defence::HttpHead) { HEADER_BYTES_MAX } else { usize::MAX })
             .serve_connection(TokioIo::new(stream), service_fn(service))
     );
-    let mut served = timeout(limits.time, connection.as_mut()).await;
+    let mut served = timeout(time, connection.as_mut()).await;
     if served.is_err() {
         connection.as_mut().graceful_shutdown();
         served = timeout(limits.grace, connection).await;
@@ -166,6 +168,19 @@ mod tests {
         timeout(PATIENCE, next.read_exact(&mut head)).await.expect("a place in time").unwrap();
         assert_eq!(&head, b"HTTP/1.1 200");
         assert!(rest(&mut slow).await.len() < BODY);
+    }
+
+    #[tokio::test]
+    async fn a_head_without_an_end_is_refused() {
+        let (address, _server) = start(Limits::default(), Duration::ZERO).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let field = format!("X-Padding: {}\r\n", "x".repeat(1000));
+        let head = format!("HEAD / HTTP/1.1\r\nHost: pool\r\n{}\r\n", field.repeat(20));
+        assert!(head.len() > HEADER_BYTES_MAX);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("an answer").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 431");
     }
 
     #[tokio::test]

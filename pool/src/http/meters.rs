@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use defences::{Defence, stands};
 use energy::{carbon::Factor, efficiency};
 use ledger::MeterView;
 use units::{CarbonMass, JoulesPerTerahash, MicroJoules, UnixMillis, Work};
@@ -131,7 +132,9 @@ impl MetersNow {
         let total = meters.len();
         // Stable, so meters with equal joules stay in the ledger's order.
         meters.sort_by_key(|meter| Reverse(meter.energy));
-        meters.truncate(METERS_SHOWN);
+        if stands(Defence::MetersListed) {
+            meters.truncate(METERS_SHOWN);
+        }
         meters.shrink_to_fit();
         Self { shown: meters, total, energy, sums }
     }

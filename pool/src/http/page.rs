@@ -3,6 +3,8 @@
 
 use core::fmt::Write;
 
+use defences::{Defence, stands};
+
 use super::{Answer, api, meters::EnergyNow, view::View};
 use crate::blocks::shown;
 
@@ -245,6 +247,9 @@ fn ellipsis(address: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
+    if !stands(Defence::HtmlEscape) {
+        return text.to_owned();
+    }
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -11,14 +11,13 @@ use crate::node::NodeStatus;
 
 /// A node may fail this long: it is restarted, or answers slowly, and nobody need know.
 const FAILING_MAX: Duration = Duration::from_secs(30);
-/// Three times the period after which the watcher fetches a template anew.
-const TEMPLATE_AGE_MAX: Duration = Duration::from_secs(90);
 
 /// Why work cannot be given out at `now`, or `None` when it can, by the node's `status` and the
-/// arrival of the newest template.
+/// arrival of the newest template, which may be `max_age` old.
 pub(super) fn not_ready(
     status: &NodeStatus,
     template_at: Option<Moment>,
+    max_age: Duration,
     now: Moment,
 ) -> Option<String> {
     let since = |moment: Moment| now.mono.saturating_sub(moment.mono);
@@ -33,8 +32,8 @@ pub(super) fn not_ready(
         return Some(format!("for {} s now: {reason}", time.as_secs()));
     }
     let age = since(template_at);
-    (age > TEMPLATE_AGE_MAX).then(|| {
-        let most = TEMPLATE_AGE_MAX.as_secs();
+    (age > max_age).then(|| {
+        let most = max_age.as_secs();
         format!("the newest template is {} s old; more than {most} s is too old", age.as_secs())
     })
 }
@@ -44,7 +43,8 @@ mod tests {
     use units::UnixMillis;
 
     use super::*;
-    use crate::node::WatchSettings;
+
+    const MAX_AGE: Duration = Duration::from_secs(90);
 
     const fn at(seconds: u64) -> Moment {
         Moment { mono: Duration::from_secs(seconds), unix: UnixMillis::new(0) }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn without_a_template_nothing_is_ready() {
-        let why = |status| not_ready(&status, None, at(1));
+        let why = |status| not_ready(&status, None, MAX_AGE, at(1));
         assert_eq!(why(NodeStatus::Starting).as_deref(), Some("no template yet"));
         assert_eq!(why(NodeStatus::Working).as_deref(), Some("no template yet"));
         assert_eq!(why(failing(1)).as_deref(), Some("node: connection refused"));
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_node_that_fails_is_borne_with_for_half_a_minute() {
-        let why = |now| not_ready(&failing(100), Some(at(95)), at(now));
+        let why = |now| not_ready(&failing(100), Some(at(95)), MAX_AGE, at(now));
         assert_eq!(why(100), None);
         assert_eq!(why(130), None);
         assert_eq!(why(131).as_deref(), Some("for 31 s now: node: connection refused"));
@@ -73,15 +73,10 @@ mod tests {
 
     #[test]
     fn an_old_template_is_not_ready_whatever_the_node_says() {
-        let why = |status: &NodeStatus, now| not_ready(status, Some(at(100)), at(now));
+        let why = |status: &NodeStatus, now| not_ready(status, Some(at(100)), MAX_AGE, at(now));
         assert_eq!(why(&NodeStatus::Working, 190), None);
         let old = "the newest template is 91 s old; more than 90 s is too old";
         assert_eq!(why(&NodeStatus::Working, 191).as_deref(), Some(old));
         assert_eq!(why(&failing(180), 191).as_deref(), Some(old));
-    }
-
-    #[test]
-    fn the_age_goes_with_the_refresh() {
-        assert_eq!(TEMPLATE_AGE_MAX, WatchSettings::default().refresh * 3);
     }
 }

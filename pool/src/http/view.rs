@@ -191,7 +191,8 @@ impl ViewSource {
             return Some(error.to_string());
         }
         let template_at = self.templates.borrow().as_ref().map(|seen| seen.at);
-        ready::not_ready(&self.status.borrow(), template_at, self.clock.now())
+        let max_age = self.config.template_max_age;
+        ready::not_ready(&self.status.borrow(), template_at, max_age, self.clock.now())
     }
 
     async fn read<T: Send + 'static>(

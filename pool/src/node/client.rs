@@ -7,11 +7,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use defences::{Defence, stands};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::backoff::Jitter;
+use super::check::check;
 use super::error::{NodeError, RPC_INVALID_PARAMETER, RPC_NOT_FOUND};
 use super::http::{Answer, HttpClient, HttpError, MAX_ANSWER};
 use super::settings::{Auth, Network, NodeSettings};
@@ -193,7 +195,8 @@ impl NodeClient {
     /// attempt is made.
     ///
     /// # Errors
-    /// As [`Self::call`]; [`NodeError::Malformed`] names the template's bad field.
+    /// As [`Self::call`]; [`NodeError::Malformed`] names the template's bad field, or the one that
+    /// cannot be true.
     pub async fn get_block_template(
         &self,
         longpoll: Option<(&str, Duration)>,
@@ -209,7 +212,10 @@ impl NodeClient {
         } else {
             self.call(METHOD, json!([request])).await?
         };
-        Template::from_json(value).map_err(|e| self.malformed(METHOD, e.to_string()))
+        let template =
+            Template::from_json(value).map_err(|e| self.malformed(METHOD, e.to_string()))?;
+        check(&template, self.network).map_err(|e| self.malformed(METHOD, e.to_string()))?;
+        Ok(template)
     }
 
     /// Hands in a whole serialized block.
@@ -230,6 +236,15 @@ impl NodeClient {
                 Err(self.malformed(METHOD, format!("neither null nor text: {other}")))
             }
         }
+    }
+
+    /// Makes the node prefer this block (hash in internal order) to others of the same height that
+    /// it saw first.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn prefer_block(&self, hash: &[u8; 32]) -> Result<(), NodeError> {
+        self.call("preciousblock", json!([display_hash(hash)])).await.map(drop)
     }
 
     /// Where a block stands (hash in internal order); `None` where the node does not know it.
@@ -297,7 +312,7 @@ impl NodeClient {
     pub async fn check_network(&self) -> Result<ChainInfo, NodeError> {
         let info = self.blockchain_info().await?;
         let expected = self.network.chain_name();
-        if info.chain == expected {
+        if info.chain == expected || !stands(Defence::NodeNetwork) {
             return Ok(info);
         }
         Err(NodeError::WrongNetwork {
@@ -347,7 +362,8 @@ impl NodeClient {
             }
             Ok(answer)
         };
-        let Ok(outcome) = tokio::time::timeout(limit, exchange).await else {
+        let patience = if stands(Defence::NodeTimeout) { limit } else { Duration::MAX };
+        let Ok(outcome) = tokio::time::timeout(patience, exchange).await else {
             let (url, method) = (self.url.clone(), method.to_owned());
             return Err(NodeError::TimedOut { url, method, after: limit });
         };
@@ -430,6 +446,12 @@ impl NodeClient {
             .ok_or_else(|| self.malformed(method, "a block hash is not 64 hex digits".to_owned()))
     }
 
+    /// The error of a call whose task ended without an answer.
+    pub(super) fn lost(&self, method: &str) -> NodeError {
+        let (url, method) = (self.url.clone(), method.to_owned());
+        NodeError::Unreachable { url, method, reason: "the call was given up".to_owned() }
+    }
+
     fn malformed(&self, method: &str, reason: String) -> NodeError {
         NodeError::Malformed { url: self.url.clone(), method: method.to_owned(), reason }
     }
@@ -437,8 +459,14 @@ impl NodeClient {
 
 /// Calls whose repetition changes nothing: what was done once stays done.
 fn is_repeatable(method: &str) -> bool {
-    matches!(method, "submitblock" | "sendrawtransaction" | "testmempoolaccept" | "scantxoutset")
-        || method.starts_with("get")
+    matches!(
+        method,
+        "submitblock"
+            | "preciousblock"
+            | "sendrawtransaction"
+            | "testmempoolaccept"
+            | "scantxoutset"
+    ) || method.starts_with("get")
         || method.starts_with("wait")
 }
 
@@ -448,7 +476,8 @@ fn basic(user_password: &str) -> String {
 
 /// The address for messages, with anything before an `@` left out.
 fn without_credentials(url: &str) -> String {
-    let Some((before, after)) = url.rsplit_once('@') else { return url.to_owned() };
+    let secret = url.rsplit_once('@').filter(|_| stands(Defence::NodeSecret));
+    let Some((before, after)) = secret else { return url.to_owned() };
     let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
     format!("{scheme}://{after}")
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use defences::{Defence, stands};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -164,7 +165,8 @@ async fn collect(response: Response<Incoming>) -> Result<Answer, HttpError> {
     let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-        if body.len().saturating_add(data.len()) > MAX_ANSWER {
+        let too_large = body.len().saturating_add(data.len()) > MAX_ANSWER;
+        if stands(Defence::NodeAnswer) && too_large {
             return Err(HttpError::TooLarge);
         }
         body.extend_from_slice(&data);

@@ -1,8 +1,9 @@
 //! The one node client: JSON-RPC to Bitcoin Core, or to [`crate::devchain`], over HTTP/1.1 with
 //! keep-alive.
 //!
-//! Read [`NodeClient`] first, then [`watch_templates`], which keeps the newest block template in
-//! a watch channel. [`Template`] is `getblocktemplate`'s answer parsed into types at the edge:
+//! Read [`NodeClient`] first, then [`Nodes`], which are all that a pool has, and
+//! [`watch_templates`], which keeps the newest block template of the best of them in a watch
+//! channel. [`Template`] is `getblocktemplate`'s answer parsed into types at the edge:
 //! hashes are in internal byte order, amounts are [`units::Sats`], times are Unix seconds.
 //!
 //! What it deliberately does not do: no TLS (the node is on this machine or behind a tunnel of
@@ -11,15 +12,19 @@
 //! a call closes its connection.
 
 mod backoff;
+mod check;
 mod client;
 mod error;
 mod http;
+mod nodes;
 mod settings;
+mod standby;
 mod template;
 mod watch;
 
 pub use client::{BlockPosition, ChainInfo, NodeClient, SubmitAnswer, TipPosition};
 pub use error::NodeError;
+pub use nodes::{Nodes, Submission};
 pub use settings::{Auth, Network, NodeSettings, UnknownNetwork};
 pub use template::{Template, TemplateError, TemplateTransaction};
 pub use watch::{NodeStatus, Seen, TemplateSink, WatchSettings, watch_templates};

@@ -70,6 +70,14 @@ impl Network {
         !matches!(self, Self::Bitcoin)
     }
 
+    /// Blocks from one halving of the subsidy to the next.
+    pub(super) const fn halving(self) -> u32 {
+        match self {
+            Self::Bitcoin | Self::Testnet4 | Self::Signet => 210_000,
+            Self::Regtest => 150,
+        }
+    }
+
     /// The same network in the `bitcoin` crate's terms, for addresses.
     #[must_use]
     pub const fn to_bitcoin(self) -> bitcoin::Network {

@@ -1,5 +1,6 @@
 //! `getblocktemplate`'s answer, parsed once into types.
 
+use defences::{Defence, stands};
 use serde::Deserialize;
 use serde_json::Value;
 use units::{Sats, Target, TargetError};
@@ -12,6 +13,8 @@ const MAX_TRANSACTIONS: usize = 16_667;
 pub struct Template {
     /// The header's version field.
     pub version: u32,
+    /// Bits of the version that must stay as they are (BIP 9's `vbrequired`).
+    pub vb_required: u32,
     /// Height of the block to be found.
     pub height: u32,
     /// The parent's hash, internal byte order.
@@ -26,6 +29,8 @@ pub struct Template {
     pub min_time: u32,
     /// Subsidy and fees: the most that the coinbase may pay.
     pub coinbase_value: Sats,
+    /// The fees in it, where the node says them of every transaction.
+    pub fees: Option<Sats>,
     /// Transactions besides the coinbase, in order.
     pub transactions: Vec<TemplateTransaction>,
     /// The script of the witness commitment's output, for exactly these transactions.
@@ -70,6 +75,14 @@ pub enum TemplateError {
     /// `bits` is no target.
     #[error("template: field 'bits': {0}")]
     Bits(#[from] TargetError),
+    /// A field that cannot be true.
+    #[error("template: field '{field}' cannot be true: {why}")]
+    Untrue {
+        /// The field.
+        field: &'static str,
+        /// What shows it.
+        why: String,
+    },
     /// More transactions than a block can hold.
     #[error("template: {0} transactions are more than a block holds")]
     TooMany(usize),
@@ -83,7 +96,7 @@ impl Template {
     pub fn from_json(value: Value) -> Result<Self, TemplateError> {
         let raw: Raw =
             serde_json::from_value(value).map_err(|e| TemplateError::Shape(e.to_string()))?;
-        if raw.transactions.len() > MAX_TRANSACTIONS {
+        if stands(Defence::TemplateSize) && raw.transactions.len() > MAX_TRANSACTIONS {
             return Err(TemplateError::TooMany(raw.transactions.len()));
         }
         let bits = u32::from_str_radix(&raw.bits, 16)
@@ -93,7 +106,8 @@ impl Template {
             .and_then(|sats| Sats::from_sat(sats).ok())
             .ok_or(TemplateError::Range { field: "coinbasevalue", value: raw.coinbasevalue })?;
         Ok(Self {
-            version: version(raw.version)?,
+            version: version("version", raw.version)?,
+            vb_required: version("vbrequired", raw.vbrequired)?,
             height: unsigned("height", raw.height)?,
             prev_hash: hash("previousblockhash", &raw.previousblockhash)?,
             bits,
@@ -101,6 +115,7 @@ impl Template {
             cur_time: unsigned("curtime", raw.curtime)?,
             min_time: unsigned("mintime", raw.mintime)?,
             coinbase_value,
+            fees: fees(&raw.transactions)?,
             transactions: raw.transactions.iter().map(transaction).collect::<Result<_, _>>()?,
             witness_commitment: raw
                 .default_witness_commitment
@@ -116,6 +131,8 @@ impl Template {
 #[derive(Deserialize)]
 struct Raw {
     version: i64,
+    #[serde(default)]
+    vbrequired: i64,
     height: i64,
     previousblockhash: String,
     bits: String,
@@ -134,6 +151,19 @@ struct Raw {
 struct RawTransaction {
     data: String,
     txid: String,
+    fee: Option<i64>,
+}
+
+/// The sum of all fees; `None` where one is not said (BIP 22 leaves that open).
+fn fees(transactions: &[RawTransaction]) -> Result<Option<Sats>, TemplateError> {
+    let mut sum = Sats::ZERO;
+    for transaction in transactions {
+        let Some(value) = transaction.fee else { return Ok(None) };
+        let fee = u64::try_from(value).ok().and_then(|fee| Sats::from_sat(fee).ok());
+        let added = fee.and_then(|fee| sum.checked_add(fee));
+        sum = added.ok_or(TemplateError::Range { field: "transactions.fee", value })?;
+    }
+    Ok(Some(sum))
 }
 
 fn transaction(raw: &RawTransaction) -> Result<TemplateTransaction, TemplateError> {
@@ -144,10 +174,8 @@ fn transaction(raw: &RawTransaction) -> Result<TemplateTransaction, TemplateErro
 }
 
 /// The version is a signed number in JSON and 32 plain bits in the header.
-fn version(value: i64) -> Result<u32, TemplateError> {
-    i32::try_from(value)
-        .map(i32::cast_unsigned)
-        .map_err(|_| TemplateError::Range { field: "version", value })
+fn version(field: &'static str, value: i64) -> Result<u32, TemplateError> {
+    i32::try_from(value).map(i32::cast_unsigned).map_err(|_| TemplateError::Range { field, value })
 }
 
 fn unsigned(field: &'static str, value: i64) -> Result<u32, TemplateError> {
@@ -190,14 +218,14 @@ mod tests {
             "previousblockhash": "00000000000000000000000000000000000000000000000000000000000000ff",
             "transactions": [{"data": "0102", "txid": format!("{:064x}", 7), "fee": 1}],
             "default_witness_commitment": "6a24aa21a9ed", "longpollid": "x1",
-            "mutable": ["time"], "rules": ["!segwit"]
+            "mutable": ["time"], "rules": ["!segwit"], "vbrequired": 0x2000
         })
     }
 
     #[test]
     fn a_template_is_read_into_internal_order() {
         let template = Template::from_json(answer()).unwrap();
-        assert_eq!(template.prev_hash[0], 0xff);
+        assert_eq!((template.prev_hash[0], template.vb_required), (0xff, 0x2000));
         assert_eq!(template.transactions[0].txid[0], 7);
         assert_eq!(template.target, Target::from_compact(0x207f_ffff).unwrap());
         assert_eq!(template.witness_commitment.unwrap()[0], 0x6a);
@@ -215,6 +243,7 @@ mod tests {
             ("previousblockhash", json!("00")),
             ("default_witness_commitment", json!("0")),
             ("version", json!(1_u64 << 40)),
+            ("vbrequired", json!(1_u64 << 40)),
         ] {
             let mut broken = answer();
             broken[field] = value.clone();

@@ -19,6 +19,8 @@ use super::Clock;
 use super::backoff::Jitter;
 use super::client::NodeClient;
 use super::error::NodeError;
+use super::nodes::Nodes;
+use super::standby;
 use super::template::Template;
 
 /// How long one long poll may stay unanswered; a tip that old is worth a look anyway.
@@ -72,46 +74,81 @@ pub struct TemplateSink {
 pub struct WatchSettings {
     /// A template this old is fetched anew, for its time and transactions.
     pub refresh: Duration,
+    /// Between looks at the nodes that stand by.
+    pub look: Duration,
 }
 
 impl Default for WatchSettings {
     fn default() -> Self {
-        Self { refresh: Duration::from_secs(30) }
+        Self { refresh: Duration::from_secs(30), look: Duration::from_secs(10) }
     }
 }
 
-/// Runs until `cancel`: fetches, publishes, waits for something new, and starts over after a
-/// failure with growing waits. It first checks that the node is on the configured network.
+/// Runs until `cancel`: fetches, publishes, waits for something new. A node that fails is left
+/// for the next in the operator's order; when all have failed in a row, the next round begins
+/// after a growing wait. Each is first checked to be on the configured network.
 pub async fn watch_templates(
-    client: Arc<NodeClient>,
+    nodes: Arc<Nodes>,
     settings: WatchSettings,
     clock: Clock,
     sink: TemplateSink,
     cancel: CancellationToken,
 ) {
     let jitter = Jitter::new(clock().unix.get());
-    let mut attempts = 0;
-    let mut since = clock();
+    let mut failures = Failures { in_a_row: 0, since: clock() };
     while !cancel.is_cancelled() {
-        let watcher = Watcher { client: &client, settings, clock: &clock, sink: &sink };
+        let watcher = Watcher { client: nodes.active(), settings, clock: &clock, sink: &sink };
         let before = sink.templates.borrow().clone();
         let error = tokio::select! {
             biased;
             () = cancel.cancelled() => return,
             error = watcher.run() => error,
+            better = standby::better(&nodes, settings.look) => {
+                tracing::warn!("now on node {}: {}", nodes.all()[better.index].url(), better.why);
+                nodes.activate(better.index);
+                continue;
+            }
         };
         if *sink.templates.borrow() != before {
-            attempts = 0;
+            failures.in_a_row = 0;
         }
-        if attempts == 0 {
-            since = clock();
-        }
-        attempts += 1;
-        tracing::warn!(attempts, "{error}");
+        let Some(rounds) = failures.count(&nodes, &clock, &error) else { continue };
         let reason = error.to_string();
-        sink.status.send_replace(NodeStatus::Failing { reason, attempts, since });
-        let wait = jitter.wait(attempts - 1, BACKOFF_BASE, BACKOFF_LIMIT);
+        sink.status.send_replace(NodeStatus::Failing {
+            reason,
+            attempts: rounds,
+            since: failures.since,
+        });
+        let wait = jitter.wait(rounds - 1, BACKOFF_BASE, BACKOFF_LIMIT);
         let _ = tokio::time::timeout(wait, cancel.cancelled()).await;
+    }
+}
+
+/// Failures since the last template, of whichever node.
+struct Failures {
+    in_a_row: u32,
+    since: Moment,
+}
+
+impl Failures {
+    /// Counts one and turns to the next node. Where that completes a round through all of them
+    /// without a template, gives the number of such rounds.
+    fn count(&mut self, nodes: &Nodes, clock: &Clock, error: &NodeError) -> Option<u32> {
+        if self.in_a_row == 0 {
+            self.since = clock();
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let count = nodes.all().len();
+        let next = (nodes.active_index() + 1) % count;
+        nodes.activate(next);
+        let failures = self.in_a_row;
+        if count == 1 {
+            tracing::warn!(failures, "{error}");
+        } else {
+            tracing::warn!(failures, "{error}; trying node {}", nodes.all()[next].url());
+        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        failures.is_multiple_of(count).then_some(failures / count)
     }
 }
 

@@ -1,98 +1,17 @@
 //! The chain's HTTP server and the pool's node client, over a real loopback socket.
 
-use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Block;
 use bitcoin::consensus::encode::serialize;
-use bitcoin::hashes::Hash as _;
-use config::Secret;
-use pool::devchain::{Credentials, DevChain, Options, serve};
-use pool::node::{
-    Auth, Network, NodeClient, NodeError, NodeSettings, NodeStatus, SubmitAnswer, TemplateSink,
-    WatchSettings, watch_templates,
-};
+use pool::devchain::Options;
+use pool::node::{Network, NodeError, SubmitAnswer};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use super::rig::{FIXED, Hand, assemble, seal};
-
-const SOON: Duration = Duration::from_secs(10);
-
-struct Server {
-    address: SocketAddr,
-    cancel: CancellationToken,
-    tasks: JoinSet<()>,
-    hand: Hand,
-    dir: tempfile::TempDir,
-}
-
-impl Server {
-    async fn start(options: Options) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self::start_in(dir, "127.0.0.1:0".parse().unwrap(), Hand::new(), options).await
-    }
-
-    async fn start_in(
-        dir: tempfile::TempDir,
-        address: SocketAddr,
-        hand: Hand,
-        options: Options,
-    ) -> Self {
-        let chain = DevChain::open(dir.path(), options, hand.clock()).unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let cancel = CancellationToken::new();
-        let credentials = Credentials::new("pool".to_owned(), Secret::new("hunter2"));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, chain, credentials, cancel.clone()));
-        Self { address, cancel, tasks, hand, dir }
-    }
-
-    fn client(&self) -> NodeClient {
-        self.client_as("hunter2", Network::Regtest)
-    }
-
-    fn client_as(&self, password: &str, network: Network) -> NodeClient {
-        NodeClient::new(NodeSettings {
-            url: format!("http://{}", self.address),
-            auth: Auth::UserPassword("pool".to_owned(), Secret::new(password)),
-            network,
-            timeout: SOON,
-        })
-        .unwrap()
-    }
-
-    async fn stop(mut self) -> (tempfile::TempDir, SocketAddr, Hand) {
-        self.cancel.cancel();
-        let ended = timeout(SOON, self.tasks.join_next()).await.unwrap();
-        ended.unwrap().unwrap();
-        (self.dir, self.address, self.hand)
-    }
-}
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(SOON, future).await.expect("it does not take that long")
-}
-
-async fn next_block(client: &NodeClient) -> Block {
-    let mut block = assemble(&client.get_block_template(None).await.unwrap());
-    seal(&mut block);
-    block
-}
-
-async fn mine(client: &NodeClient) -> [u8; 32] {
-    let block = next_block(client).await;
-    let answer = client.submit_block(&serialize(&block)).await.unwrap();
-    assert_eq!(answer, SubmitAnswer::Accepted);
-    block.block_hash().to_byte_array()
-}
+use super::rig::{FIXED, seal};
+use super::served::{SOON, Server, mine, next_block, soon};
 
 #[tokio::test]
 async fn a_miner_lives_on_the_rpc_and_a_restart_changes_nothing() {
@@ -214,49 +133,6 @@ async fn a_shutdown_does_not_wait_for_those_who_wait() {
     soon(server.stop()).await;
     let answer = soon(waiting.join_next()).await.unwrap().unwrap();
     assert_eq!(answer.unwrap_err().rpc_code(), Some(-9));
-}
-
-#[tokio::test]
-async fn the_watcher_follows_the_tip_says_when_it_cannot_and_comes_back() {
-    let server = Server::start(FIXED).await;
-    let (templates, mut seen) = watch::channel(None);
-    let (status, mut health) = watch::channel(NodeStatus::Starting);
-    let cancel = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(watch_templates(
-        Arc::new(server.client()),
-        WatchSettings::default(),
-        server.hand.clock(),
-        TemplateSink { templates, status },
-        cancel.clone(),
-    ));
-    let height = |seen: &watch::Receiver<Option<Arc<pool::node::Seen>>>| {
-        seen.borrow().as_ref().map(|seen| seen.template.height)
-    };
-    soon(seen.wait_for(Option::is_some)).await.unwrap();
-    assert_eq!(height(&seen), Some(1));
-    let miner = server.client();
-    for next in 2..10 {
-        mine(&miner).await;
-        let reached = |seen: &Option<Arc<pool::node::Seen>>| {
-            seen.as_ref().is_some_and(|seen| seen.template.height == next)
-        };
-        soon(seen.wait_for(reached)).await.unwrap();
-    }
-    let (dir, address, hand) = server.stop().await;
-    let failing = |status: &NodeStatus| matches!(status, NodeStatus::Failing { .. });
-    let reason = format!("{:?}", *soon(health.wait_for(failing)).await.unwrap());
-    assert!(reason.contains(&address.to_string()) && !reason.contains("hunter2"), "{reason}");
-    let server = Server::start_in(dir, address, hand, FIXED).await;
-    soon(health.wait_for(|status| *status == NodeStatus::Working)).await.unwrap();
-    mine(&server.client()).await;
-    let reached = |seen: &Option<Arc<pool::node::Seen>>| {
-        seen.as_ref().is_some_and(|seen| seen.template.height == 10)
-    };
-    soon(seen.wait_for(reached)).await.unwrap();
-    cancel.cancel();
-    soon(tasks.join_next()).await.unwrap().unwrap();
-    server.stop().await;
 }
 
 /// One raw HTTP exchange; returns the head and the body.

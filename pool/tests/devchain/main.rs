@@ -12,3 +12,5 @@ mod chain;
 mod http;
 mod rig;
 mod rules;
+mod served;
+mod watch;

@@ -18,8 +18,11 @@ mod blocks;
 mod coins;
 mod forks;
 mod keys;
+#[expect(dead_code, reason = "a pool on the node needs more of it than a comparison does")]
+#[path = "../support/node.rs"]
 mod node;
 mod pair;
+mod payees;
 mod raw;
 #[expect(dead_code, reason = "of the development chain's own rig, its blocks are used here")]
 #[path = "../devchain/rig.rs"]
@@ -55,6 +58,13 @@ async fn every_script_is_judged_the_same() {
     pair.grow(110).await;
     scripts::named(&mut pair).await;
     scripts::random(&mut pair).await;
+}
+
+#[tokio::test]
+async fn a_coinbase_pays_every_kind_of_address() {
+    let Some(mut pair) = Pair::start().await else { return };
+    pair.grow(2).await;
+    payees::every_address(&mut pair).await;
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl Pair {
     /// Starts both at the genesis block; `None` where no real node is installed.
     pub(crate) async fn start() -> Option<Self> {
         let hand = Hand::new();
-        let core = Node::start(seconds(&hand)).await?;
+        let core = Node::start(Some(seconds(&hand))).await?;
         let dir = tempfile::tempdir().unwrap();
         let chain = DevChain::open(dir.path(), FIXED, hand.clock()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,14 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod block_life;
 mod node_loss;
+mod real;
+mod refusals;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_nodes;
+mod wire;
 
 use std::process::Command;
 
 use serde_json::Value;
-use support::{ADDRESS, DemoPool, Miner};
+use support::{ADDRESS, Miner, Pool};
 
 fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
@@ -39,7 +44,7 @@ fn sample(metrics: &str, name: &str) -> u64 {
 #[test]
 fn every_surface_says_the_same() {
     let data = tempfile::tempdir().unwrap();
-    let pool = DemoPool::start(data.path());
+    let pool = Pool::start(data.path());
     let mut miner = Miner::connect(pool.stratum);
     let mut wanted = 100;
     while count(&pool.json("/api/v1/pool")["blocks"]["found"]) < 1 {
@@ -91,7 +96,7 @@ fn kill_nine_loses_no_answered_share_and_the_round_goes_on() {
     let mut answered = 0;
     let mut blocks = 0;
     for round in 1..=4 {
-        let pool = DemoPool::start(data.path());
+        let pool = Pool::start(data.path());
         let before = pool.json("/api/v1/pool");
         let kept = count(&before["shares"]["accepted"]);
         assert!(kept >= answered, "round {round}: {answered} answered, {kept} kept");
@@ -107,7 +112,7 @@ fn kill_nine_loses_no_answered_share_and_the_round_goes_on() {
         let report = verify(data.path());
         assert!(report["ok"] == true && count(&report["shares"]) >= answered, "{report}");
     }
-    let pool = DemoPool::start(data.path());
+    let pool = Pool::start(data.path());
     let resolved =
         pool.wait_until("every block's fate", |pool| count(&pool["blocks"]["unresolved"]) == 0);
     assert!(count(&resolved["shares"]["accepted"]) >= answered);

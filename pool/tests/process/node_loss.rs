@@ -12,7 +12,7 @@ use pool::{
 };
 use tokio::{
     net::TcpListener,
-    task::{JoinHandle, spawn_blocking},
+    task::{JoinHandle, block_in_place, spawn_blocking},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{ADDRESS, Miner, PATIENCE};
 
 struct Chain {
+    address: SocketAddr,
     stop: CancellationToken,
     served: JoinHandle<()>,
 }
@@ -32,12 +33,13 @@ impl Chain {
         let chain = DevChain::open(&dir.join("chain"), options, now).unwrap();
         let height = chain.tip().0;
         let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let credentials = Credentials::new("user".to_owned(), Secret::new("password"));
         let serving = devchain::serve(listener, chain, credentials, stop.clone());
         #[expect(clippy::disallowed_methods, reason = "the handle owns the task")]
         let served = tokio::spawn(serving);
-        (Self { stop, served }, height)
+        (Self { address, stop, served }, height)
     }
 
     async fn stop(self) {
@@ -50,7 +52,7 @@ fn config(node: SocketAddr, dir: &Path) -> Config {
     let ledger = dir.join("pool.sqlite");
     let text = format!(
         "[node]\nurl = \"http://{node}\"\nauth = \"user:password\"\nnetwork = \"regtest\"\n\
-         timeout_seconds = 1\n[stratum]\nlisten = [\"127.0.0.1:0\"]\n\
+         timeout_seconds = 1\ntemplate_max_age_seconds = 3\n[stratum]\nlisten = [\"127.0.0.1:0\"]\n\
          difficulty = {{ start = 0.000001, vardiff = false }}\n\
          [payout]\naddress = \"{ADDRESS}\"\n[ledger]\npath = \"{}\"\nslice_seconds = 1\n\
          [http]\nlisten = \"127.0.0.1:0\"\n",
@@ -72,22 +74,70 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     assert!(timeout(PATIENCE, wait).await.is_ok(), "{what} did not come");
 }
 
+/// A pool in this process, and how to end it.
+struct Served {
+    stratum: SocketAddr,
+    stop: CancellationToken,
+    pool: JoinHandle<Result<(), String>>,
+}
+
+impl Served {
+    async fn start(node: SocketAddr, dir: &Path, clock: Clock) -> Self {
+        let running = run::start(config(node, dir), clock).await.unwrap();
+        let stratum = running.stratum[0];
+        let stop = CancellationToken::new();
+        let until_stopped = stop.clone();
+        #[expect(clippy::disallowed_methods, reason = "the handle owns the task")]
+        let pool = tokio::spawn(running.until(async move { until_stopped.cancelled().await }));
+        Self { stratum, stop, pool }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.pool.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_an_old_template_no_work_is_given_and_miners_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::start();
+    let (serving, _) = Chain::serve(dir.path(), "127.0.0.1:0".parse().unwrap(), clock).await;
+    let address = serving.address;
+    let pool = Served::start(address, dir.path(), clock).await;
+    let mut miner = block_in_place(|| {
+        let mut miner = Miner::connect(pool.stratum);
+        miner.next_job(None);
+        miner
+    });
+    serving.stop().await;
+    block_in_place(|| {
+        miner.wait_for_message("no new work");
+        // Work that is out is still good: it may be a block.
+        let job = miner.next_job(None);
+        let solution = miner.solve(&job);
+        assert_eq!(miner.send(&solution), Ok(()));
+        // Who comes now gets the reason and no work.
+        let mut late = Miner::connect(pool.stratum);
+        late.wait_for_message("no new work");
+        assert!(!late.has_work());
+    });
+    let (serving, _) = Chain::serve(dir.path(), address, clock).await;
+    block_in_place(|| Miner::connect(pool.stratum).next_job(None));
+    pool.stop().await;
+    serving.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_found_while_the_node_is_down_is_handed_in_when_it_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_owned();
     let clock = Clock::start();
-    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
 
-    let (serving, _) = Chain::serve(&path, address, clock).await;
-    let running = run::start(config(address, &path), clock).await.unwrap();
-    let stratum = running.stratum[0];
-    let stop = CancellationToken::new();
-    let until_stopped = stop.clone();
-    #[expect(clippy::disallowed_methods, reason = "the handle owns the task")]
-    let pool = tokio::spawn(running.until(async move { until_stopped.cancelled().await }));
+    let (serving, _) = Chain::serve(&path, "127.0.0.1:0".parse().unwrap(), clock).await;
+    let address = serving.address;
+    let pool = Served::start(address, &path, clock).await;
+    let stratum = pool.stratum;
 
     // A job is out; then the node goes, and the miner solves a block of that job.
     let connected = spawn_blocking(move || {
@@ -107,8 +157,7 @@ async fn a_block_found_while_the_node_is_down_is_handed_in_when_it_is_back() {
 
     let (serving, height) = Chain::serve(&path, address, clock).await;
     until("the block on the chain", || totals(&path).blocks.immature > u64::from(height)).await;
-    stop.cancel();
-    pool.await.unwrap().unwrap();
+    pool.stop().await;
     serving.stop().await;
     let report = ledger::verify::ledger(&path.join("pool.sqlite")).unwrap();
     assert!(report.ok, "{:?}", report.problems);

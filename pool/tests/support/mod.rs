@@ -10,6 +10,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -20,28 +21,42 @@ use stratum::{
 };
 use units::{Moment, UnixMillis};
 
+pub(crate) mod node;
+
 pub(crate) const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 /// No wait in these tests is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Nonces that a miner tries between looks at its socket.
+const SLICE: u32 = 20_000;
 
-/// `wattproof-pool demo` on free ports.
+/// A pool as a process of its own, on free ports.
 #[derive(Debug)]
-pub(crate) struct DemoPool {
+pub(crate) struct Pool {
     child: Child,
     pub(crate) stratum: SocketAddr,
     pub(crate) http: SocketAddr,
     _stdout: BufReader<ChildStdout>,
 }
 
-impl DemoPool {
+impl Pool {
     pub(crate) fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wattproof-pool"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattproof-pool"));
+        command
             .args(["demo", "--stratum", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .env("WATTPROOF_POOL_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .arg(data);
+        Self::run_by(&mut command)
+    }
+
+    /// `wattproof-pool run` with a configuration whose ports are free ones.
+    pub(crate) fn run(config: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattproof-pool"));
+        Self::run_by(command.args(["run", "-c"]).arg(config))
+    }
+
+    /// A command that ends in running a pool.
+    pub(crate) fn run_by(command: &mut Command) -> Self {
+        let mut child =
+            command.env("WATTPROOF_POOL_LOG", "warn").stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut next = |name: &str| {
             let mut line = String::new();
@@ -53,7 +68,6 @@ impl DemoPool {
         let stratum = next("stratum").trim_start_matches("stratum+tcp://").parse().unwrap();
         let http =
             next("page").trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
-        next("data");
         Self { child, stratum, http, _stdout: stdout }
     }
 
@@ -70,13 +84,32 @@ impl DemoPool {
     }
 
     pub(crate) fn get(&self, path: &str) -> String {
+        let (head, body) = self.ask(path);
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        body
+    }
+
+    /// The head and the body of an answer.
+    fn ask(&self, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.http).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: pool\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
-        body.to_owned()
+        (head.to_owned(), body.to_owned())
+    }
+
+    /// Polls `/readyz` until it says no for this reason.
+    pub(crate) fn wait_until_not_ready(&self, reason: &str) {
+        let start = Instant::now();
+        loop {
+            let (head, body) = self.ask("/readyz");
+            if head.starts_with("HTTP/1.1 503") && body.contains(reason) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{reason:?} was not said: {body}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub(crate) fn json(&self, path: &str) -> Value {
@@ -98,7 +131,7 @@ impl DemoPool {
 }
 
 /// A failed test leaves no process behind.
-impl Drop for DemoPool {
+impl Drop for Pool {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             self.child.kill().unwrap();
@@ -113,21 +146,27 @@ pub(crate) struct Miner {
     stream: TcpStream,
     session: ClientSession,
     start: Instant,
-    job: Option<std::sync::Arc<ClientJob>>,
+    job: Option<Arc<ClientJob>>,
     xn2: u64,
     pending: HashSet<SubmitToken>,
     pub(crate) accepted: u64,
     pub(crate) rejected: Vec<String>,
+    /// What the pool wanted shown.
+    pub(crate) messages: Vec<String>,
 }
 
 impl Miner {
     pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::connect_as(address, &format!("{ADDRESS}.test"))
+    }
+
+    pub(crate) fn connect_as(address: SocketAddr, user: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         let start = Instant::now();
         let settings = ClientSettings {
-            user: format!("{ADDRESS}.test"),
+            user: user.to_owned(),
             // A millionth of difficulty 1: a share each 4,300 hashes.
             password: "d=0.000001".to_owned(),
             agent: "test".to_owned(),
@@ -145,6 +184,7 @@ impl Miner {
             pending: HashSet::new(),
             accepted: 0,
             rejected: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -172,25 +212,81 @@ impl Miner {
         if self.pending.len() > 200 {
             return;
         }
-        self.xn2 += 1;
-        let xn2 = self.xn2.to_be_bytes().to_vec();
-        let mut header = job.header(&xn2, job.ntime, job.version);
-        for nonce in 0..20_000_u32 {
-            header[76..].copy_from_slice(&nonce.to_le_bytes());
-            if job.target.is_met_by(&sha256d(&header)) {
-                let solution = Solution {
-                    job_id: job.id.clone(),
-                    xn2: xn2.clone(),
-                    ntime: job.ntime,
-                    nonce,
-                    version_bits: None,
-                };
-                self.pending.insert(self.session.submit(&solution, moment(self.start)));
+        for solution in self.solutions(&job, SLICE) {
+            self.submit(&solution);
+        }
+    }
+
+    /// Waits for work other than `than`.
+    pub(crate) fn next_job(&mut self, than: Option<&str>) -> Arc<ClientJob> {
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < PATIENCE, "no new work came");
+            assert!(self.exchange(), "the pool has gone");
+            if let Some(job) = self.job.clone().filter(|job| Some(job.id.as_str()) != than) {
+                return job;
             }
         }
     }
 
-    fn exchange(&mut self) -> bool {
+    /// Whether a job has come.
+    pub(crate) fn has_work(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Waits until the pool has shown a message with these words.
+    pub(crate) fn wait_for_message(&mut self, words: &str) {
+        let start = Instant::now();
+        while !self.messages.iter().any(|message| message.contains(words)) {
+            assert!(start.elapsed() < PATIENCE, "{words:?} was not shown: {:?}", self.messages);
+            assert!(self.exchange(), "the pool has gone");
+        }
+    }
+
+    /// One share of a job, not sent.
+    pub(crate) fn solve(&mut self, job: &ClientJob) -> Solution {
+        let found = (0..1_000).find_map(|_| self.solutions(job, SLICE).into_iter().next());
+        found.expect("a share in twenty million hashes")
+    }
+
+    /// Sends one share and waits for its verdict.
+    pub(crate) fn send(&mut self, solution: &Solution) -> Result<(), String> {
+        let (accepted, rejected) = (self.accepted, self.rejected.len());
+        self.submit(solution);
+        self.settle();
+        match self.rejected.get(rejected) {
+            Some(reason) => Err(reason.clone()),
+            None if self.accepted > accepted => Ok(()),
+            None => panic!("the share was not answered"),
+        }
+    }
+
+    fn submit(&mut self, solution: &Solution) {
+        self.pending.insert(self.session.submit(solution, moment(self.start)));
+    }
+
+    /// The shares among the first nonces of the next extranonce 2.
+    fn solutions(&mut self, job: &ClientJob, nonces: u32) -> Vec<Solution> {
+        self.xn2 += 1;
+        let xn2 = self.xn2.to_be_bytes().to_vec();
+        let mut header = job.header(&xn2, job.ntime, job.version);
+        let meets = |nonce: &u32| {
+            header[76..].copy_from_slice(&nonce.to_le_bytes());
+            job.target.is_met_by(&sha256d(&header))
+        };
+        let found = (0..nonces).filter(meets);
+        found
+            .map(|nonce| Solution {
+                job_id: job.id.clone(),
+                xn2: xn2.clone(),
+                ntime: job.ntime,
+                nonce,
+                version_bits: None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn exchange(&mut self) -> bool {
         let mut out = Vec::new();
         self.session.transmit(&mut out);
         if self.stream.write_all(&out).is_err() {
@@ -221,10 +317,10 @@ impl Miner {
             }
             ClientEvent::AuthorizationFailed { message } => panic!("not authorized: {message}"),
             ClientEvent::Closed { reason } => panic!("closed: {reason}"),
+            ClientEvent::Message(text) => self.messages.push(text),
             ClientEvent::Authorized
             | ClientEvent::EnergyAccepted { .. }
             | ClientEvent::EnergyVerdict { .. }
-            | ClientEvent::Message(_)
             | ClientEvent::Notice(_)
             | ClientEvent::Reconnect { .. } => {}
         }

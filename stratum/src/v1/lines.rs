@@ -1,6 +1,8 @@
 //! Cuts a stream of bytes into lines, with a limit, scanning each byte once and copying only what
 //! a read left unfinished.
 
+use defences::{Defence, stands};
+
 /// The unfinished end of what was read so far.
 #[derive(Debug, Default)]
 pub(crate) struct LineBuffer {
@@ -28,10 +30,12 @@ impl LineBuffer {
     where
         E: From<LineTooLong>,
     {
+        let too_long =
+            |length: usize, state: &S| stands(Defence::LineLength) && length > limit(state);
         while let Some(end) = input.iter().position(|&byte| byte == b'\n') {
             let (head, tail) = (&input[..end], &input[end + 1..]);
             input = tail;
-            if self.partial.len() + head.len() > limit(state) {
+            if too_long(self.partial.len() + head.len(), state) {
                 return Err(LineTooLong.into());
             }
             if self.partial.is_empty() {
@@ -44,7 +48,7 @@ impl LineBuffer {
                 result?;
             }
         }
-        if self.partial.len() + input.len() > limit(state) {
+        if too_long(self.partial.len() + input.len(), state) {
             return Err(LineTooLong.into());
         }
         self.partial.extend_from_slice(input);

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use defences::{Defence, stands};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -57,7 +58,8 @@ pub(crate) struct SubmitParams<'a> {
 
 impl<'a> Message<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(line).ok()
+        // Some begin their stream with a byte order mark.
+        serde_json::from_slice(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)).ok()
     }
 
     /// The parameters one by one; none where there is no list.
@@ -75,7 +77,8 @@ impl Id {
         }
         let scalar =
             text.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
-        (scalar && text.len() <= MAX_ID).then(|| Self::Other(text.into()))
+        let fits = text.len() <= MAX_ID || !stands(Defence::IdLength);
+        (scalar && fits).then(|| Self::Other(text.into()))
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -90,8 +93,9 @@ impl Id {
 impl SubmitParams<'_> {
     /// The numbers of a share; the message says which parameter is wrong.
     pub(crate) fn share(&self, xn2_size: usize) -> Result<Submit, &'static str> {
-        let mut xn2 = vec![0; xn2_size];
-        hex::decode_to_slice(self.xn2.0.as_bytes(), &mut xn2)
+        let agreed = stands(Defence::Extranonce2Size);
+        let mut xn2 = vec![0; if agreed { xn2_size } else { self.xn2.0.len() / 2 }];
+        hex::decode_to_slice(unprefixed(&self.xn2.0), &mut xn2)
             .map_err(|_| "extranonce2 is not hexadecimal of the agreed length")?;
         let ntime = hex_u32(&self.ntime.0).ok_or("ntime is not 8 hexadecimal digits")?;
         let nonce = hex_u32(&self.nonce.0).ok_or("nonce is not 8 hexadecimal digits")?;
@@ -130,8 +134,21 @@ impl<'de: 'a, 'a> Deserialize<'de> for SubmitParams<'a> {
     }
 }
 
-/// A big-endian hexadecimal number of at most 8 digits, in either case.
+/// Without the `0x` that some miners put before hexadecimal digits.
+pub(crate) fn unprefixed(text: &str) -> &str {
+    text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text)
+}
+
+/// A user name without what people copy along with one: spaces, control characters, a byte order
+/// mark.
+pub(crate) fn user_name(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}')
+}
+
+/// A big-endian hexadecimal number of at most 8 digits, in either case; some miners leave leading
+/// zeros out, some put `0x` before.
 pub(crate) fn hex_u32(text: &str) -> Option<u32> {
+    let text = unprefixed(text);
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     (digits && text.len() <= 8).then(|| u32::from_str_radix(text, 16).ok()).flatten()
 }
@@ -150,7 +167,7 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// At most `most` characters without control characters: what strangers send and people read.
 pub(crate) fn readable(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
+    text.chars().filter(|c| !c.is_control() || !stands(Defence::ReadableText)).take(most).collect()
 }
 
 /// `{"id":…,"result":…,"error":null}`, `result` being JSON.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use units::{Difficulty, Moment, UnixMillis, Work};
 
 use super::client::{ClientEvent, ClientJob, ClientSession, ClientSettings, Solution};
-use super::server::{AcceptedShare, Event, Session, Settings, WorkerKey};
-use crate::Job;
+use super::server::{AcceptedShare, Event, Kept, Session, Settings, SubscriptionId, WorkerKey};
 use crate::job::{rolled_version, sha256d};
 use crate::known_blocks::{BLOCK_125552, GENESIS, KnownBlock};
+use crate::{Job, JobTemplate};
 
 const TICK: Duration = Duration::from_millis(50);
 
@@ -29,6 +29,9 @@ struct Pair {
     refused: Vec<String>,
     energy: u32,
     others: Vec<String>,
+    /// What a pool keeps of connections that ended.
+    kept: Option<Kept>,
+    extranonces: u8,
 }
 
 /// Hashes its newest job from where it stands.
@@ -66,7 +69,34 @@ impl Pair {
             refused: Vec::new(),
             energy: 0,
             others: Vec::new(),
+            kept: None,
+            extranonces: 0,
         }
+    }
+
+    /// The connection breaks, and with it what was under way; the miner connects again and asks
+    /// for the subscription `id`.
+    fn break_off(&mut self, settings: Settings, id: &str) {
+        let (ended, now) = (self.server.end(), self.now);
+        self.kept = ended;
+        (self.to_server, self.to_client) = (VecDeque::new(), VecDeque::new());
+        let fresh = SubscriptionId::new([0xff; 16]);
+        self.server = Session::new(Arc::new(settings), [0xff; 4], now).resumable(fresh);
+        let client = ClientSettings {
+            user: "addr.rig1".to_owned(),
+            password: "x".to_owned(),
+            agent: "rig/1".to_owned(),
+            version_mask: 0x1fff_e000,
+            suggest_difficulty: None,
+            energy: false,
+        };
+        self.client = ClientSession::new(client, now);
+        let mut hello = Vec::new();
+        self.client.transmit(&mut hello);
+        let hello = String::from_utf8(hello).unwrap();
+        let resuming = hello.replace("[\"rig/1\"]", &format!("[\"rig/1\",\"{id}\"]"));
+        assert_ne!(hello, resuming);
+        self.to_server.push_back((now.mono + self.latency, resuming.into_bytes()));
     }
 
     /// One tick: what has arrived is taken in, both sides act, what they say is sent off.
@@ -116,6 +146,16 @@ impl Pair {
                 Event::Rejected { reason, .. } => self.refused.push(format!("{reason:?}")),
                 Event::Close { reason } => panic!("{reason}"),
                 Event::Subscribed { agent } => assert_eq!(agent, "rig/1"),
+                Event::Agent { agent } => panic!("{agent} was not asked for"),
+                Event::StaleBlock { share } => panic!("no share here is a block: {share:?}"),
+                Event::Resume { token, id } => {
+                    let kept = self.kept.take_if(|kept| kept.id() == id);
+                    self.server.resume(token, kept, self.now);
+                }
+                Event::Extranonce => {
+                    self.extranonces += 1;
+                    self.server.set_extranonce([0xee, 0, 0, self.extranonces]);
+                }
             }
         }
     }
@@ -300,4 +340,103 @@ fn a_new_epoch_makes_what_is_under_way_stale() {
     assert!(pair.refused.contains(&"StaleJob".to_owned()));
     assert!(pair.refused.contains(&"stale job (code 21)".to_owned()));
     assert_eq!(pair.miner.job.as_ref().map(|job| job.prev_hash), Some([7; 32]));
+}
+
+#[test]
+fn a_miner_that_fills_its_memory_moves_on_without_a_refusal() {
+    let mut settings = settings(1e-9, 60.0);
+    settings.limits.max_seen = 40;
+    let mut pair = Pair::new(settings, [1, 2, 3, 4], TICK);
+    let wish = b"{\"id\":null,\"method\":\"mining.extranonce.subscribe\"}\n";
+    pair.server.receive(wish, pair.now).unwrap();
+    for tick in 0..4000_u32 {
+        if tick % 600 == 0 {
+            let job = Job::new((tick / 600).into(), later(tick / 20), tick == 0, 1, 0);
+            pair.server.set_job(Arc::new(job), pair.now);
+        }
+        pair.tick();
+        pair.mine(50);
+    }
+    assert_eq!(pair.refused, Vec::<String>::new());
+    assert!(pair.extranonces >= 3, "{} changes", pair.extranonces);
+    let mut spaces: Vec<[u8; 4]> = pair.shares.iter().map(|share| share.xn1).collect();
+    spaces.dedup();
+    spaces.sort_unstable();
+    assert_eq!(spaces.len(), 1 + usize::from(pair.extranonces), "one after the other");
+}
+
+#[test]
+fn a_mask_that_changes_is_followed_without_a_refusal() {
+    let mut pair = Pair::new(settings(1e-9, 60.0), [1, 2, 3, 4], TICK);
+    for tick in 0..1200_u32 {
+        if tick % 100 == 0 {
+            let mut job = Job::new((tick / 100).into(), later(tick / 20), tick == 0, 1, 0);
+            // Half of the time a bit that the miner rolls must stay as it is.
+            job.version_mask = if tick % 200 == 0 { !0x4000 } else { u32::MAX };
+            pair.server.set_job(Arc::new(job), pair.now);
+        }
+        pair.tick();
+        pair.mine(50);
+    }
+    assert_eq!(pair.refused, Vec::<String>::new());
+    let rolled = |share: &&AcceptedShare| share.judged.header[1] & 0x40 != 0;
+    let with = pair.shares.iter().filter(rolled).count();
+    assert!(with > 10 && pair.shares.len() - with > 10, "{with} of {}", pair.shares.len());
+    let kept = |share: &AcceptedShare| share.job.version_mask & 0x4000 == 0;
+    assert!(!pair.shares.iter().any(|share| kept(share) && rolled(&share)));
+}
+
+#[test]
+fn shares_found_while_the_connection_was_broken_count_and_none_counts_twice() {
+    let mut pair = Pair::new(settings(1e-9, 60.0), [1, 2, 3, 4], TICK);
+    let id = SubscriptionId::new([7; 16]);
+    pair.server =
+        Session::new(Arc::new(settings(1e-9, 60.0)), [1, 2, 3, 4], pair.now).resumable(id);
+    let mut job = 0_u32;
+    let mut found = Vec::new();
+    for round in 0..5 {
+        job += 1;
+        pair.server.set_job(Arc::new(Job::new(job.into(), later(100 * job), true, 1, 0)), pair.now);
+        for _ in 0..20 {
+            pair.tick();
+        }
+        // Shares sent and credited, whose answers are lost with the connection.
+        while found.len() < 3 * (round + 1) {
+            found.extend(pair.miner.hash());
+        }
+        for solution in &found[3 * round..] {
+            pair.client.submit(solution, pair.now);
+        }
+        pair.tick();
+        pair.tick();
+        let credited = pair.shares.len();
+        pair.break_off(settings(1e-9, 60.0), &"07".repeat(16));
+        pair.server.set_job(Arc::new(Job::new(job.into(), later(100 * job), true, 1, 0)), pair.now);
+        let mut offline = None;
+        while offline.is_none() {
+            offline = pair.miner.hash();
+        }
+        for _ in 0..6 {
+            pair.tick();
+        }
+        assert_eq!(pair.refused, Vec::<String>::new());
+        pair.client.submit(&offline.unwrap(), pair.now);
+        for solution in &found[3 * round..] {
+            pair.client.submit(solution, pair.now);
+        }
+        for _ in 0..6 {
+            pair.tick();
+        }
+        assert_eq!(pair.shares.len(), credited + 1, "the one that was found while it was broken");
+        assert_eq!(pair.refused.iter().filter(|why| *why == "Duplicate").count(), 3);
+        pair.refused.clear();
+        assert_eq!(pair.server.xn1(), [1, 2, 3, 4]);
+    }
+}
+
+/// The genesis block's template with a time that is later by so many seconds: other headers.
+fn later(seconds: u32) -> JobTemplate {
+    let mut template = GENESIS.template();
+    template.ntime += seconds;
+    template
 }

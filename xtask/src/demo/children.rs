@@ -4,9 +4,12 @@
 //! Each child has its own process group, so that Ctrl-C reaches this program alone and the ending
 //! keeps its order (miner first, pool after, node last). What a child prints goes to two files
 //! beside its data, `NAME.out` and `NAME.log`; the lines it announces itself with are read back
-//! from there. Where this program is killed on the spot, a guard ends each child in its place.
+//! from there. Our variables of the user's environment (`WATTPROOF_…`) are kept from them: they set
+//! up the user's own pool and miner. Where this program is killed on the spot, a guard ends each child in its place.
 //! This module deliberately knows nothing of what the programs do.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -54,6 +57,7 @@ impl Running {
             File::create(path)
                 .map_err(|e| Failure::new(format!("{} cannot be written: {e}", path.display())))
         };
+        forget_our_variables(&mut command, env::vars_os().map(|(name, _)| name));
         let child = command
             .stdin(Stdio::null())
             .stdout(create(&out)?)
@@ -228,6 +232,17 @@ impl Drop for Running {
     }
 }
 
+/// Takes away what the user has set for our programs, but for what `command` sets itself; `names`
+/// are those of the user's variables.
+fn forget_our_variables(command: &mut Command, names: impl Iterator<Item = OsString>) {
+    let own: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        if name.as_encoded_bytes().starts_with(b"WATTPROOF_") && !own.contains(&name) {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// The value of the first whole line that starts with the word `key`.
 fn announcement<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.split_inclusive('\n')
@@ -239,6 +254,8 @@ fn announcement<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -256,6 +273,21 @@ mod tests {
         assert_eq!(announcement(text, "page"), None);
         assert_eq!(announcement(&format!("{text}80/\n"), "page"), Some("http://127.0.0.1:8080/"));
         assert_eq!(announcement(text, "strat"), None);
+    }
+
+    #[test]
+    fn what_the_user_set_for_our_programs_is_kept_from_a_child() {
+        let mut command = Command::new("sh");
+        command.env("WATTPROOF_MINER_ENERGY_KEY", "the demo's");
+        let users = ["WATTPROOF_MINER_CPU_THREADS", "WATTPROOF_MINER_ENERGY_KEY", "HOME", "WATT"];
+        forget_our_variables(&mut command, users.map(OsString::from).into_iter());
+        let changes: Vec<_> = command.get_envs().collect();
+        let kept = Some("the demo's".as_ref());
+        let expected: [(&OsStr, Option<&OsStr>); 2] = [
+            ("WATTPROOF_MINER_CPU_THREADS".as_ref(), None),
+            ("WATTPROOF_MINER_ENERGY_KEY".as_ref(), kept),
+        ];
+        assert_eq!(changes, expected);
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl<'a> Demo<'a> {
 
         let user = MINER_USERS[usize::from(signet.is_some())];
         let mut command = Command::new(&binaries.miner);
-        command.current_dir(folder); // the miner keeps the key of its reports where it runs
+        command.env("WATTPROOF_MINER_ENERGY_KEY", folder.join("miner.key"));
         command.args(["-o", &stratum, "-u", user, "-p", "x", "--api", "127.0.0.1:0"]);
         if let Some(threads) = options.threads {
             command.args(["-t", &threads.to_string()]);

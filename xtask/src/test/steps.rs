@@ -9,6 +9,7 @@
 use crate::debian::{Brings, Package};
 use crate::demo::{self, Node};
 use crate::failure::Failure;
+use crate::threats;
 use crate::workspace;
 
 use super::needs::Need;
@@ -55,6 +56,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: |complete| {
             cargo(&["test", "--workspace"], if complete { &[(STRICT, "1")] } else { &[] })
         },
+    },
+    Step {
+        name: "threats",
+        needs: &[],
+        wants: &[],
+        run: |_| threats::run(&threats::Options::default()),
     },
     Step {
         name: "documentation",

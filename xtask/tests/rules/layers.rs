@@ -12,13 +12,15 @@ use crate::sources::{self, Source};
 /// Each package of the workspace and those of ours that it may use, for any purpose.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("units", &[]),
-    ("config", &[]),
-    ("stratum", &["units"]),
-    ("kernels", &["units"]),
-    ("energy", &["units"]),
-    ("ledger", &["units"]),
-    ("pool", &["units", "stratum", "ledger", "energy", "config"]),
-    ("miner", &["units", "stratum", "kernels", "energy", "config"]),
+    ("defences", &[]),
+    ("config", &["defences"]),
+    ("stratum", &["units", "defences"]),
+    ("codegen", &[]),
+    ("kernels", &["units", "codegen"]),
+    ("energy", &["units", "defences"]),
+    ("ledger", &["units", "defences"]),
+    ("pool", &["units", "stratum", "ledger", "energy", "config", "defences"]),
+    ("miner", &["units", "stratum", "kernels", "energy", "config", "defences"]),
     ("sim", &["units", "stratum", "kernels", "ledger", "pool", "miner"]),
     (
         "benches",
@@ -28,7 +30,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that run without a runtime, a socket or a client of one.
-const WITHOUT_RUNTIME: &[&str] = &["units", "stratum", "kernels", "ledger", "energy", "config"];
+const WITHOUT_RUNTIME: &[&str] =
+    &["units", "defences", "stratum", "codegen", "kernels", "ledger", "energy", "config"];
 const RUNTIMES: &[&str] = &["tokio", "mio", "hyper", "reqwest", "async-std", "smol", "ureq"];
 
 /// Sources without clock, file and socket, and the parts of them that are excepted.
@@ -37,7 +40,8 @@ const WITHOUT_IO: &[(&str, &[&str])] = &[
     ("stratum/src/", &[]),
     ("energy/src/", &[]),
     ("ledger/src/", &["ledger/src/store"]),
-    ("kernels/src/", &["kernels/src/chooser"]),
+    ("codegen/src/", &[]),
+    ("kernels/src/", &["kernels/src/chooser", "kernels/src/limit"]),
 ];
 const IO: &[&str] = &["Instant::now", "SystemTime::now", "std::fs", "std::net", "tokio"];
 
@@ -64,12 +68,14 @@ fn an_arrow_that_is_not_drawn_is_found() {
 }
 
 #[test]
-fn units_stands_alone() {
+fn units_and_defences_stand_alone() {
     let metadata = metadata();
-    let units = metadata.workspace_packages().into_iter().find(|p| p.name.as_str() == "units");
-    let units = units.expect("units is a member");
-    let used = units.dependencies.iter().filter(|d| d.kind != DependencyKind::Development);
-    assert_eq!(used.count(), 0);
+    for name in ["units", "defences"] {
+        let found = metadata.workspace_packages().into_iter().find(|p| p.name.as_str() == name);
+        let package = found.unwrap_or_else(|| panic!("{name} is a member"));
+        let used = package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development);
+        assert_eq!(used.count(), 0, "{name}");
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Manners {
     pub(super) shares_per_connection: usize,
     /// A new block, and so a clean job, this often.
     pub(super) block_every: Duration,
+    /// The network's target, as a header has it.
+    pub(super) nbits: u32,
 }
 
 /// What happened.
@@ -39,6 +41,8 @@ pub(super) struct Diary {
     pub(super) shares: u64,
     pub(super) work: Work,
     pub(super) rejected: Vec<&'static str>,
+    /// Of jobs that had been replaced.
+    pub(super) stale_blocks: usize,
     /// Each report with the number of shares before it.
     pub(super) reports: Vec<(u64, EnergyReport)>,
     pub(super) users: HashSet<String>,
@@ -58,6 +62,7 @@ impl Default for Manners {
             leaves_shares_unanswered: false,
             shares_per_connection: usize::MAX,
             block_every: Duration::from_millis(400),
+            nbits: 0x1d00_ffff,
         }
     }
 }
@@ -108,7 +113,7 @@ fn settings() -> Settings {
 }
 
 /// Names differ over all connections, so that no two jobs of the pool are alike.
-fn next_job(clock: Clock) -> Arc<Job> {
+fn next_job(nbits: u32, clock: Clock) -> Arc<Job> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let ntime = u32::try_from(clock.now().unix.seconds()).unwrap();
@@ -118,13 +123,13 @@ fn next_job(clock: Clock) -> Arc<Job> {
         height: number,
         version: 0x2000_0000,
         prev_hash,
-        nbits: 0x1d00_ffff,
+        nbits,
         ntime,
         min_ntime: ntime,
         coinbase1: vec![1; 60],
         coinbase2: vec![2; 80],
         branch: vec![[3; 32]; 3],
-        network_target: Target::difficulty_one(),
+        network_target: Target::from_compact(nbits).unwrap(),
     };
     Arc::new(Job::new(number.into(), template, true, number.into(), 0))
 }
@@ -136,7 +141,7 @@ async fn serve(mut stream: TcpStream, manners: Manners, diary: Arc<Mutex<Diary>>
         diary.connections
     };
     let mut session = Session::new(Arc::new(settings()), connection.to_be_bytes(), clock.now());
-    session.set_job(next_job(clock), clock.now());
+    session.set_job(next_job(manners.nbits, clock), clock.now());
     let mut block = tokio::time::interval(manners.block_every);
     let mut input = Vec::new();
     let mut shares = 0;
@@ -150,7 +155,7 @@ async fn serve(mut stream: TcpStream, manners: Manners, diary: Arc<Mutex<Diary>>
                 }
                 session.receive(&input, clock.now()).unwrap();
             }
-            _ = block.tick() => session.set_job(next_job(clock), clock.now()),
+            _ = block.tick() => session.set_job(next_job(manners.nbits, clock), clock.now()),
         }
         while let Some(event) = session.poll() {
             shares += usize::from(matches!(event, Event::Share { .. }));
@@ -191,6 +196,10 @@ fn note(event: Event, session: &mut Session, manners: Manners, diary: &Mutex<Dia
             session.answer_energy(token, Ok(()));
         }
         Event::Close { reason } => panic!("the pool would hang up: {reason}"),
+        other @ (Event::Agent { .. } | Event::Extranonce | Event::Resume { .. }) => {
+            panic!("not of this miner: {other:?}")
+        }
+        Event::StaleBlock { .. } => diary.stale_blocks += 1,
         Event::Subscribed { agent } => assert!(agent.starts_with("wattproof-miner/"), "{agent}"),
     }
 }

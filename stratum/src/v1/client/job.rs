@@ -1,6 +1,7 @@
 //! Work as a miner gets it: one `mining.notify` joined with the extranonce, difficulty and
 //! version mask that were in force when it came.
 
+use defences::{Defence, stands};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use units::{Moment, Target};
@@ -119,7 +120,7 @@ fn hash(raw: &RawValue) -> Option<[u8; 32]> {
 
 fn parse_branch(raw: &RawValue) -> Option<Vec<[u8; 32]>> {
     let list: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
-    if list.len() > MAX_BRANCH {
+    if stands(Defence::PoolBranch) && list.len() > MAX_BRANCH {
         return None;
     }
     list.into_iter().map(hash).collect()

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use serde_json::Value;
 use units::{Difficulty, Moment, Target};
 
@@ -354,7 +355,11 @@ impl ClientSession {
     fn odd(&mut self, text: String) -> Result<(), Fatal> {
         self.garbage += 1;
         self.notice(text);
-        if self.garbage > MAX_GARBAGE { Err(Fatal::Garbage(self.garbage)) } else { Ok(()) }
+        if self.garbage > MAX_GARBAGE && stands(Defence::GarbageLimit) {
+            Err(Fatal::Garbage(self.garbage))
+        } else {
+            Ok(())
+        }
     }
 
     fn end(&mut self, reason: String) {
@@ -374,7 +379,9 @@ impl ClientSession {
         {
             return;
         }
-        let takes_its_name = !continues && last.is_some_and(|job| takes_name(job, notify));
+        let takes_its_name = stands(Defence::TakenName)
+            && !continues
+            && last.is_some_and(|job| takes_name(job, notify));
         self.generation += 1;
         let job = Arc::new(ClientJob {
             id: notify.id.clone(),
@@ -432,5 +439,5 @@ fn extranonce(xn1: Option<&str>, size: Option<u64>) -> Option<Extranonce> {
     let xn1 = hex::decode(xn1?).ok()?;
     let xn2_size = usize::try_from(size?).ok()?;
     let fits = xn1.len() <= MAX_EXTRANONCE && xn2_size <= MAX_EXTRANONCE;
-    fits.then_some(Extranonce { xn1, xn2_size })
+    (fits || !stands(Defence::PoolExtranonce)).then_some(Extranonce { xn1, xn2_size })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use serde_json::value::RawValue;
 use units::{Difficulty, Moment};
 
@@ -59,8 +60,9 @@ impl ClientSession {
 
     /// Takes effect with the next job; at once where none was announced before the first one.
     fn new_difficulty(&mut self, value: Option<&RawValue>, now: Moment) -> Result<(), Fatal> {
-        let Some(difficulty) = value.and_then(number).and_then(|value| Difficulty::new(value).ok())
-        else {
+        let announced = value.and_then(number).and_then(|value| Difficulty::new(value).ok());
+        let easiest = || (!stands(Defence::PoolDifficulty)).then_some(Difficulty::ONE);
+        let Some(difficulty) = announced.or_else(easiest) else {
             return self.odd("the pool announced a difficulty that is none".to_owned());
         };
         let first = self.difficulty.is_none();

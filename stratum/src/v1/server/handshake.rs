@@ -5,22 +5,26 @@
 
 use std::fmt::Write as _;
 
+use defences::{Defence, stands};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use units::{Difficulty, Moment, Target};
 
+use super::news::Agent;
 use super::pending::{Asked, Wish};
+use super::resume::{Resumption, SubscriptionId};
 use super::{Event, OTHER, Session, TOO_MANY_WORKERS};
 use crate::judge::Reason;
 use crate::v1::message::{
-    Id, Message, Text, hex_u32, number, quoted, readable, text, write_error, write_result,
+    Id, Message, Text, hex_u32, number, quoted, readable, text, unprefixed, user_name, write_error,
+    write_result,
 };
 
 /// Longest list of extensions that is answered.
 const MAX_EXTENSIONS: usize = 16;
 /// Longest name of a miner's software that is kept, characters.
-const MAX_AGENT: usize = 128;
+pub(super) const MAX_AGENT: usize = 128;
 
 impl Session {
     /// Answers one request.
@@ -29,8 +33,11 @@ impl Session {
         match method {
             "mining.authorize" => self.ask_to_authorize(id, &params),
             "mining.configure" => self.configure(id, &params),
-            "mining.extranonce.subscribe" => write_result(&mut self.outbox, id, "true"),
-            "mining.get_transactions" => self.refuse(id, "transactions are not served"),
+            "mining.extranonce.subscribe" => {
+                self.takes_xn1 = true;
+                write_result(&mut self.outbox, id, "true");
+            }
+            "mining.get_transactions" => self.list_transactions(id, &params),
             "mining.ping" => write_result(&mut self.outbox, id, "\"pong\""),
             "mining.report_energy" => self.ask_for_energy(id, &params),
             "mining.subscribe" => self.subscribe(id, &params),
@@ -42,6 +49,8 @@ impl Session {
                 let wanted = params.first().copied().and_then(target);
                 self.suggest(id, wanted.map(Target::difficulty), now);
             }
+            // Said as a notification, it is a hint like the two above; see `suggest`.
+            "mining.capabilities" if *id == Id::Null => {}
             _ => self.refuse(id, "unknown method"),
         }
     }
@@ -50,29 +59,56 @@ impl Session {
         write_error(&mut self.outbox, id, OTHER, why);
     }
 
+    /// Answers at once, but where an earlier subscription is asked for: the pool knows of it.
     fn subscribe(&mut self, id: &Id, params: &[&RawValue]) {
-        let xn1 = hex::encode(self.xn1);
+        if self.subscribed {
+            return self.write_subscription(id);
+        }
+        if matches!(self.resumption, Resumption::Asked(_)) {
+            return self.refuse(id, Reason::Busy.message());
+        }
+        let agent = params.first().copied().and_then(text).unwrap_or_default();
+        let agent = readable(&agent, MAX_AGENT);
+        self.agent = if agent.trim().is_empty() { Agent::Unnamed } else { Agent::Named };
+        self.events.push_back(Event::Subscribed { agent });
+        let earlier = params.get(1).copied().and_then(text);
+        let earlier = earlier.and_then(|earlier| SubscriptionId::parse(&earlier));
+        let room = self.waiting.len() < self.settings.limits.max_waiting;
+        match (self.resumption.offered(), earlier) {
+            (Some(own), Some(earlier)) if earlier != own && room => {
+                let token = self.waiting.add(id.clone(), Asked::Subscribe);
+                self.resumption = Resumption::Asked(own);
+                self.events.push_back(Event::Resume { token, id: earlier });
+            }
+            _ => {
+                self.subscribed = true;
+                self.write_subscription(id);
+            }
+        }
+    }
+
+    pub(super) fn write_subscription(&mut self, id: &Id) {
+        let xn1 = hex::encode(self.board.tell_xn1());
+        let name = self.resumption.name().unwrap_or_else(|| xn1.clone());
+        let size = self.settings.xn2_size;
         let result = format!(
-            "[[[\"mining.set_difficulty\",\"{xn1}\"],[\"mining.notify\",\"{xn1}\"]],\"{xn1}\",{}]",
-            self.settings.xn2_size
+            "[[[\"mining.set_difficulty\",\"{name}\"],[\"mining.notify\",\"{name}\"]],\"{xn1}\",{size}]"
         );
         write_result(&mut self.outbox, id, &result);
-        if !self.subscribed {
-            self.subscribed = true;
-            let agent = params.first().copied().and_then(text).unwrap_or_default();
-            self.events.push_back(Event::Subscribed { agent: readable(&agent, MAX_AGENT) });
-        }
     }
 
     fn ask_to_authorize(&mut self, id: &Id, params: &[&RawValue]) {
         let limits = &self.settings.limits;
         let user = params.first().copied().and_then(text).unwrap_or_default();
+        let user = user_name(&user);
         let password = params.get(1).copied().and_then(text).unwrap_or_default();
-        let refusal = if user.is_empty() || user.len() > limits.max_user {
+        let too_long = user.len() > limits.max_user && stands(Defence::UserLength);
+        let full = self.workers.len() >= limits.max_workers && stands(Defence::WorkerBound);
+        let refusal = if user.is_empty() || too_long {
             Some("the user name is missing or too long")
-        } else if self.waiting.len() >= limits.max_waiting {
+        } else if stands(Defence::WaitingBound) && self.waiting.len() >= limits.max_waiting {
             Some(Reason::Busy.message())
-        } else if self.workers.len() >= limits.max_workers && !self.workers.contains_key(&*user) {
+        } else if full && !self.workers.contains_key(user) {
             Some(TOO_MANY_WORKERS)
         } else {
             None
@@ -81,18 +117,22 @@ impl Session {
             write_error(&mut self.outbox, id, Reason::Unauthorized.code(), why);
             return;
         }
-        let asked = Asked::Authorize { user: user.as_ref().into(), wish: Wish::parse(&password) };
+        let asked = Asked::Authorize { user: user.into(), wish: Wish::parse(&password) };
         let token = self.waiting.add(id.clone(), asked);
-        let (user, password) = (user.into_owned(), password.into_owned());
+        let (user, password) = (user.to_owned(), password.into_owned());
         self.events.push_back(Event::Authorize { token, user, password });
     }
 
+    /// Without an identifier it is a notification, and nobody waits for an answer: `BFGMiner`, which
+    /// says it first of all, would take one for the answer to its `mining.subscribe`.
     fn suggest(&mut self, id: &Id, wanted: Option<Difficulty>, now: Moment) {
+        if let Some(difficulty) = wanted {
+            self.wished = true;
+            self.vardiff.suggest(difficulty, now.mono);
+        }
         match wanted {
-            Some(difficulty) => {
-                self.vardiff.suggest(difficulty, now.mono);
-                write_result(&mut self.outbox, id, "true");
-            }
+            _ if *id == Id::Null => {}
+            Some(_) => write_result(&mut self.outbox, id, "true"),
             None => self.refuse(id, "no difficulty can be read from that"),
         }
     }
@@ -111,7 +151,7 @@ impl Session {
         let Ok(Named { worker }) = serde_json::from_str(report.get()) else {
             return self.refuse(id, "the report names no worker");
         };
-        let Some(&worker) = self.workers.get(&*worker.0) else {
+        let Some(worker) = self.worker(user_name(&worker.0)) else {
             let reason = Reason::Unauthorized;
             return write_error(&mut self.outbox, id, reason.code(), reason.message());
         };
@@ -153,18 +193,26 @@ impl Session {
                     return quoted("the mask is not 8 hexadecimal digits");
                 };
                 self.mask = mask & self.settings.version_mask;
+                self.board.tell_mask(self.mask);
                 let on = self.mask != 0;
                 format!("{on},\"version-rolling.mask\":\"{:08x}\"", self.mask)
             }
             "minimum-difficulty" => {
-                let value = options.get("minimum-difficulty.value").and_then(Value::as_f64);
+                let value = options.get("minimum-difficulty.value").and_then(|value| {
+                    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+                });
                 let floor = value.and_then(|value| Difficulty::new(value).ok());
                 if let Some(floor) = floor {
+                    self.wished = true;
                     self.vardiff.raise_floor(floor);
                 }
                 floor.is_some().to_string()
             }
-            "subscribe-extranonce" | "info" => true.to_string(),
+            "subscribe-extranonce" => {
+                self.takes_xn1 = true;
+                true.to_string()
+            }
+            "info" => true.to_string(),
             "energy-report" => match self.settings.energy_interval {
                 Some(every) => {
                     format!("true,\"energy-report.interval\":{}", every.as_secs().max(1))
@@ -176,9 +224,11 @@ impl Session {
     }
 }
 
-/// 64 hexadecimal digits, most significant first.
+/// At most 64 hexadecimal digits, most significant first.
 fn target(raw: &RawValue) -> Option<Target> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(text(raw)?.as_bytes(), &mut bytes).ok()?;
+    let text = text(raw)?;
+    let digits = Some(unprefixed(text.trim())).filter(|digits| !digits.is_empty())?;
+    hex::decode_to_slice(format!("{digits:0>64}"), &mut bytes).ok()?;
     (bytes != [0; 32]).then(|| Target::from_be_bytes(bytes))
 }

@@ -16,7 +16,8 @@ fn session() -> Session {
     let mut settings = Settings::default();
     settings.difficulty.min = Difficulty::new(1e-12).unwrap();
     settings.difficulty.start = settings.difficulty.min;
-    Session::new(Arc::new(settings), [1, 2, 3, 4], moment(0))
+    let session = Session::new(Arc::new(settings), [1, 2, 3, 4], moment(0));
+    session.resumable(SubscriptionId::new([5; 16]))
 }
 
 fn at_work() -> Session {
@@ -38,6 +39,8 @@ fn authorize_all(session: &mut Session) {
     while let Some(event) = session.poll() {
         if let Event::Authorize { token, .. } = event {
             session.authorize(token, Ok(WorkerKey::new(1)), moment(0));
+        } else if let Event::Resume { token, .. } = event {
+            session.resume(token, None, moment(0));
         }
     }
 }
@@ -185,9 +188,13 @@ fn headers_remembered_are_bounded() {
         match session.poll().unwrap() {
             Event::Rejected { reason, .. } => verdicts.push(Some(reason)),
             Event::Share { .. } => verdicts.push(None),
-            Event::Authorize { .. }
+            Event::Agent { .. }
+            | Event::Authorize { .. }
             | Event::Close { .. }
             | Event::Energy { .. }
+            | Event::Extranonce
+            | Event::Resume { .. }
+            | Event::StaleBlock { .. }
             | Event::Subscribed { .. } => panic!("no verdict on {line}"),
         }
     }
@@ -199,6 +206,8 @@ fn request() -> impl Strategy<Value = String> {
     let method = prop::sample::select(vec![
         "mining.authorize",
         "mining.configure",
+        "mining.extranonce.subscribe",
+        "mining.get_transactions",
         "mining.report_energy",
         "mining.submit",
         "mining.subscribe",
@@ -214,6 +223,7 @@ fn request() -> impl Strategy<Value = String> {
         Just(json!("0000000000000000")),
         Just(json!("495fab29")),
         Just(json!("version-rolling")),
+        Just(json!("00".repeat(16))),
         Just(json!({"version-rolling.mask": 5, "minimum-difficulty.value": 1e308})),
         Just(json!({"worker": "good"})),
         any::<i64>().prop_map(|n| json!(n)),
@@ -255,13 +265,14 @@ proptest! {
 
     #[test]
     fn no_request_makes_it_panic_or_write_nonsense(lines in prop::collection::vec(request(), 1..12)) {
-        let mut session = at_work();
-        for line in lines {
-            if session.receive(format!("{line}\n").as_bytes(), moment(1)).is_err() {
-                break;
+        for mut session in [session(), at_work()] {
+            for line in &lines {
+                if session.receive(format!("{line}\n").as_bytes(), moment(1)).is_err() {
+                    break;
+                }
+                authorize_all(&mut session);
+                check_output(&mut session);
             }
-            authorize_all(&mut session);
-            check_output(&mut session);
         }
     }
 

@@ -10,48 +10,71 @@
 //! subscription and one authorization were answered, difficulty always before the job that it
 //! belongs to; what a slow reader hasn't been sent yet is replaced by what is newer.
 //!
-//! A resumed subscription gets a new extranonce 1: the memory of credited headers belongs to a
-//! session, and so must the space of headers.
+//! A subscription may outlive its connection: what [`Session::end`] gives is handed to the session
+//! of the connection that asks for it ([`Event::Resume`]). An extranonce 1 still never serves
+//! twice: the memory of credited headers goes with it, in one piece, and there is one owner of it
+//! at any time. Whoever does not keep that memory does not give the extranonce 1 out again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use serde_json::value::RawValue;
 use units::{Difficulty, Moment, Target, UnixMillis};
 
+use self::news::Agent;
 use self::pending::{Asked, InFlight, Patience, Waiting, Wish};
-use self::work::Board;
+use self::resume::Resumption;
+use self::work::{Board, Bounds};
 use super::lines::LineBuffer;
-use super::message::{Id, Message, quoted, write_error, write_request, write_result};
+use super::message::{Id, Message, write_error, write_result};
 use super::{Fatal, Stop};
 use crate::job::{Job, coinbase};
 use crate::judge::{Judged, Reason};
 use crate::vardiff::Vardiff;
 
 mod handshake;
+mod news;
 mod pending;
+mod resume;
 mod settings;
 mod submit;
 mod work;
 
 #[cfg(test)]
+mod field_tests;
+#[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod late_tests;
+#[cfg(test)]
+mod news_tests;
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod tests;
 
 pub use self::pending::{RequestToken, ShareToken};
+pub use self::resume::{Kept, SubscriptionId};
 pub use self::settings::{Limits, Settings};
 
 /// One connection of a miner.
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
-    xn1: [u8; 4],
     lines: LineBuffer,
     outbox: Vec<u8>,
     events: VecDeque<Event>,
     subscribed: bool,
+    resumption: Resumption,
+    agent: Agent,
+    /// Whether the miner takes `mining.set_extranonce`.
+    takes_xn1: bool,
+    /// Whether the pool owes an answer to [`Event::Extranonce`].
+    wants_xn1: bool,
+    /// Whether this connection said anything about its difficulty.
+    wished: bool,
     workers: HashMap<Box<str>, WorkerKey>,
     waiting: Waiting,
     in_flight: InFlight,
@@ -77,6 +100,11 @@ pub struct WorkerKey(u32);
 /// What a session tells the pool.
 #[derive(Debug)]
 pub enum Event {
+    /// The miner has named its software after all, as [`Event::Subscribed`] does.
+    Agent {
+        /// At most 128 characters, none of them control characters.
+        agent: String,
+    },
     /// Somebody wants to mine as `user`: answer with [`Session::authorize`].
     Authorize {
         /// Names the request.
@@ -100,12 +128,23 @@ pub enum Event {
         /// The report's JSON text, as it was signed.
         report: Box<RawValue>,
     },
+    /// The memory of credited headers is nearly full and this miner can change to an extranonce 1
+    /// that nobody had: call [`Session::set_extranonce`]. Asked once until then.
+    Extranonce,
     /// A share was refused, and the miner told so.
     Rejected {
         /// Whose, where that is known.
         worker: Option<WorkerKey>,
         /// Why.
         reason: Reason,
+    },
+    /// The miner wants to go on with a subscription of an earlier connection: answer with
+    /// [`Session::resume`].
+    Resume {
+        /// Names the request.
+        token: RequestToken,
+        /// As the miner gives it.
+        id: SubscriptionId,
     },
     /// A share holds: record it, then answer with [`Session::acknowledge`].
     Share {
@@ -114,9 +153,17 @@ pub enum Event {
         /// What was proven.
         share: AcceptedShare,
     },
+    /// A share of a job that was replaced, refused as such, meets the network's target: hand it
+    /// to the node, since the block that came before it may still lose the race, and credit
+    /// nothing for it. Comes once for a block, before its [`Event::Rejected`].
+    StaleBlock {
+        /// What was proven.
+        share: AcceptedShare,
+    },
     /// The miner subscribed.
     Subscribed {
-        /// What it calls itself, at most 128 characters, none of them control characters.
+        /// What it calls itself, at most 128 characters, none of them control characters; empty
+        /// where it gives no name.
         agent: String,
     },
 }
@@ -129,7 +176,7 @@ pub struct AcceptedShare {
     pub worker: WorkerKey,
     /// The job.
     pub job: Arc<Job>,
-    /// The connection's extranonce 1.
+    /// The extranonce 1 that the job was issued with.
     pub xn1: [u8; 4],
     /// The miner's extranonce 2.
     pub xn2: Vec<u8>,
@@ -174,15 +221,19 @@ impl Session {
         let patience = Patience::new(settings.limits.nuisance_burst, now.mono);
         let appetite = Patience::new(settings.limits.share_burst, now.mono);
         Self {
-            xn1,
             lines: LineBuffer::default(),
             outbox: Vec::new(),
             events: VecDeque::new(),
             subscribed: false,
+            resumption: Resumption::Never,
+            agent: Agent::Named,
+            takes_xn1: false,
+            wants_xn1: false,
+            wished: false,
             workers: HashMap::new(),
             waiting: Waiting::default(),
             in_flight: InFlight::default(),
-            board: Board::default(),
+            board: Board::new(xn1),
             sweep_at: now.mono.saturating_add(sweep_interval(&vardiff)),
             vardiff,
             mask: 0,
@@ -223,7 +274,7 @@ impl Session {
         if !self.board.has_given() {
             self.vardiff.restart(now.mono);
         }
-        self.board.set(job, self.settings.limits.max_jobs_kept);
+        self.board.set(job, &self.settings.limits);
     }
 
     /// What happened, oldest first.
@@ -236,8 +287,12 @@ impl Session {
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.outbox);
         self.outbox.shrink_to(OUTBOX_KEPT);
-        if self.subscribed && !self.workers.is_empty() && !self.closed {
-            self.board.write(&self.vardiff, self.mask, self.settings.limits.max_jobs_kept, out);
+        if self.is_ready() && !self.closed {
+            let (kept, xn2_size) = (self.settings.limits.max_jobs_kept, self.settings.xn2_size);
+            self.board.write(&self.vardiff, Bounds { mask: self.mask, kept, xn2_size }, out);
+            if self.board.has_given() {
+                self.agent.ask(out);
+            }
         }
     }
 
@@ -269,7 +324,7 @@ impl Session {
             return;
         }
         let (deadline, why) = self.deadline();
-        if now.mono >= deadline {
+        if stands(Defence::SessionDeadline) && now.mono >= deadline {
             self.closed = true;
             self.events.push_back(Event::Close { reason: why.to_owned() });
             return;
@@ -295,10 +350,12 @@ impl Session {
         let Some((id, Asked::Authorize { user, wish })) = self.waiting.take(token) else { return };
         let known = self.workers.contains_key(&user);
         let room = known || self.workers.len() < self.settings.limits.max_workers;
+        let room = room || !stands(Defence::WorkerBound);
         let answer = if room { answer } else { Err(TOO_MANY_WORKERS.to_owned()) };
         match answer {
             Ok(worker) => {
                 self.workers.insert(user, worker);
+                self.wished |= wish.is_some();
                 match wish {
                     Some(Wish::Fixed(difficulty)) => self.vardiff.fix(difficulty, now.mono),
                     Some(Wish::Terahashes(rate)) => self.vardiff.suggest_rate(rate, now.mono),
@@ -334,10 +391,10 @@ impl Session {
         }
     }
 
-    /// Shows a line of text on the miner's screen, where it has one.
-    pub fn show_message(&mut self, text: &str) {
-        let params = format!("[{}]", quoted(text));
-        write_request(&mut self.outbox, &Id::Null, "client.show_message", &params);
+    /// Whether the miner has subscribed and a worker was authorized: it gets work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.subscribed && !self.workers.is_empty()
     }
 
     /// Who is authorized on this connection, in no order.
@@ -351,10 +408,10 @@ impl Session {
         self.in_flight.len()
     }
 
-    /// The connection's extranonce 1.
+    /// The connection's extranonce 1, of the work to come.
     #[must_use]
     pub const fn xn1(&self) -> [u8; 4] {
-        self.xn1
+        self.board.xn1()
     }
 
     /// The difficulty aimed at now, before the network's is looked at.
@@ -384,9 +441,17 @@ impl Session {
         (from.saturating_add(within), why)
     }
 
+    /// The worker of this name, if it is authorized on this connection.
+    fn worker(&self, user: &str) -> Option<WorkerKey> {
+        let anybody =
+            || self.workers.values().next().filter(|_| !stands(Defence::AuthorizedWorker));
+        self.workers.get(user).or_else(anybody).copied()
+    }
+
     fn max_line(&self) -> usize {
         let limits = &self.settings.limits;
-        if self.workers.is_empty() { limits.max_line_unauthorized } else { limits.max_line }
+        let stranger = self.workers.is_empty() && stands(Defence::StrangersLine);
+        if stranger { limits.max_line_unauthorized } else { limits.max_line }
     }
 
     /// Understands one line.
@@ -397,13 +462,15 @@ impl Session {
         let Some(message) = Message::parse(line) else {
             self.garbage += 1;
             write_error(&mut self.outbox, &Id::Null, OTHER, "not a JSON request");
-            if self.garbage > self.settings.limits.max_garbage {
+            let too_much = self.garbage > self.settings.limits.max_garbage;
+            if stands(Defence::GarbageLimit) && too_much {
                 return Err(Fatal::Garbage(self.garbage));
             }
             return self.bear();
         };
         let Some(method) = &message.method else {
             // An answer to something this side sent, or nothing that can be answered.
+            self.answered(&message);
             return self.bear();
         };
         let method = method.0.clone();
@@ -418,7 +485,7 @@ impl Session {
             self.bear()?;
         }
         let unread = self.outbox.len();
-        if unread > self.settings.limits.max_outbox {
+        if stands(Defence::OutboxBound) && unread > self.settings.limits.max_outbox {
             return Err(Fatal::NotReading(unread));
         }
         Ok(())
@@ -426,7 +493,8 @@ impl Session {
 
     /// Counts something that brings the pool nothing.
     fn bear(&mut self) -> Result<(), Fatal> {
-        if self.patience.draw() { Ok(()) } else { Err(Fatal::Nuisance) }
+        let borne = self.patience.draw() || !stands(Defence::NuisanceLimit);
+        if borne { Ok(()) } else { Err(Fatal::Nuisance) }
     }
 
     fn refill(&mut self, now: Duration) {
@@ -438,7 +506,8 @@ impl Session {
     /// Whether shares come faster than they should for long; never where the operator has
     /// switched variable difficulty off.
     fn is_flooded(&self) -> bool {
-        self.settings.difficulty.vardiff && self.appetite.left() == 0
+        let vardiff = self.settings.difficulty.vardiff && stands(Defence::ShareFlood);
+        vardiff && self.appetite.left() == 0
     }
 }
 

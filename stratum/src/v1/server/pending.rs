@@ -11,7 +11,8 @@ use units::Difficulty;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShareToken(u64);
 
-/// Names a request handed out with [`super::Event::Authorize`] or [`super::Event::Energy`].
+/// Names a request handed out with [`super::Event::Authorize`], [`super::Event::Energy`] or
+/// [`super::Event::Resume`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestToken(u64);
 
@@ -35,6 +36,7 @@ pub(super) struct Waiting {
 pub(super) enum Asked {
     Authorize { user: Box<str>, wish: Option<Wish> },
     Energy,
+    Subscribe,
 }
 
 /// What a password asks of the difficulty.

@@ -38,6 +38,9 @@ pub struct Limits {
     pub max_waiting: usize,
     /// Jobs of the current epoch that shares are taken for.
     pub max_jobs_kept: usize,
+    /// Epochs before the current one whose jobs are kept, at most [`Self::max_jobs_kept`]: what is
+    /// refused as stale may still be a block.
+    pub late_epochs: u64,
     /// Headers remembered as credited, for each previous hash.
     pub max_seen: usize,
     /// Answers not yet written out, bytes. Work is not counted: only the newest is kept.
@@ -72,6 +75,7 @@ impl Default for Limits {
             max_in_flight: 512,
             max_waiting: 16,
             max_jobs_kept: 64,
+            late_epochs: 1,
             max_seen: 65_536,
             max_outbox: 131_072,
             nuisance_burst: 1000,

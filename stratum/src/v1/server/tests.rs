@@ -4,29 +4,33 @@ use super::*;
 use crate::job::JobTemplate;
 use crate::known_blocks::{BLOCK_125552, GENESIS};
 
-const XN1: [u8; 4] = [0xaa, 0xbb, 0xcc, 0xdd];
+pub(super) const XN1: [u8; 4] = [0xaa, 0xbb, 0xcc, 0xdd];
 
 /// A session, a clock, and a pool that says yes to `good` and records what it is asked to.
-struct Bench {
-    session: Session,
-    now: Moment,
-    acknowledge: bool,
-    shares: Vec<AcceptedShare>,
-    rejected: Vec<Reason>,
-    closed: Option<String>,
-    energy: Vec<(WorkerKey, String)>,
+pub(super) struct Bench {
+    pub(super) session: Session,
+    pub(super) now: Moment,
+    pub(super) acknowledge: bool,
+    pub(super) shares: Vec<AcceptedShare>,
+    pub(super) rejected: Vec<Reason>,
+    pub(super) stale_blocks: Vec<AcceptedShare>,
+    pub(super) closed: Option<String>,
+    pub(super) energy: Vec<(WorkerKey, String)>,
+    pub(super) agents: Vec<String>,
+    /// How often the pool was asked for another.
+    pub(super) extranonces: u32,
 }
 
 impl Bench {
     /// Every hash is a share: what is not about proof of work needs none.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut settings = Settings::default();
         settings.difficulty.min = Difficulty::new(1e-12).unwrap();
         settings.difficulty.start = settings.difficulty.min;
         Self::with(settings, XN1)
     }
 
-    fn with(settings: Settings, xn1: [u8; 4]) -> Self {
+    pub(super) fn with(settings: Settings, xn1: [u8; 4]) -> Self {
         let now = Moment {
             mono: Duration::from_secs(1000),
             unix: UnixMillis::new(u64::from(GENESIS.ntime) * 1000),
@@ -37,13 +41,16 @@ impl Bench {
             acknowledge: true,
             shares: Vec::new(),
             rejected: Vec::new(),
+            stale_blocks: Vec::new(),
             closed: None,
             energy: Vec::new(),
+            agents: Vec::new(),
+            extranonces: 0,
         }
     }
 
     /// Subscribed, authorized as `good`, and at work on job 1.
-    fn at_work() -> Self {
+    pub(super) fn at_work() -> Self {
         let mut bench = Self::new();
         bench.handshake();
         bench.set_job(1, 1);
@@ -51,29 +58,29 @@ impl Bench {
         bench
     }
 
-    fn handshake(&mut self) {
+    pub(super) fn handshake(&mut self) {
         self.say(r#"{"id":1,"method":"mining.subscribe","params":["bench/1"]}"#);
         self.say(r#"{"id":2,"method":"mining.authorize","params":["good","x"]}"#);
     }
 
-    fn set_job(&mut self, id: u64, epoch: u64) {
+    pub(super) fn set_job(&mut self, id: u64, epoch: u64) {
         let mut template = GENESIS.template();
         template.prev_hash[0] = u8::try_from(epoch).unwrap();
         self.session.set_job(Arc::new(Job::new(id, template, true, epoch, 0)), self.now);
     }
 
     /// One line in, and what comes back.
-    fn say(&mut self, line: &str) -> String {
+    pub(super) fn say(&mut self, line: &str) -> String {
         self.session.receive(format!("{line}\n").as_bytes(), self.now).unwrap();
         self.read()
     }
 
-    fn submit(&mut self, job: &str, nonce: u32) -> String {
+    pub(super) fn submit(&mut self, job: &str, nonce: u32) -> String {
         self.say(&submit_line(job, nonce))
     }
 
     /// Does the pool's part, then takes what is to be written.
-    fn read(&mut self) -> String {
+    pub(super) fn read(&mut self) -> String {
         while let Some(event) = self.session.poll() {
             match event {
                 Event::Authorize { token, user, .. } => {
@@ -96,6 +103,10 @@ impl Bench {
                         self.session.acknowledge(token, Ok(()));
                     }
                 }
+                Event::Agent { agent } => self.agents.push(agent),
+                Event::Extranonce => self.extranonces += 1,
+                Event::Resume { token, .. } => self.session.resume(token, None, self.now),
+                Event::StaleBlock { share } => self.stale_blocks.push(share),
                 Event::Subscribed { .. } => {}
             }
         }
@@ -110,14 +121,14 @@ impl Bench {
     }
 }
 
-fn submit_line(job: &str, nonce: u32) -> String {
+pub(super) fn submit_line(job: &str, nonce: u32) -> String {
     let ntime = GENESIS.ntime;
     format!(
         r#"{{"id":9,"method":"mining.submit","params":["good","{job}","0000000000000000","{ntime:08x}","{nonce:08x}"]}}"#
     )
 }
 
-const YES: &str = "{\"id\":9,\"result\":true,\"error\":null}\n";
+pub(super) const YES: &str = "{\"id\":9,\"result\":true,\"error\":null}\n";
 
 #[test]
 fn a_whole_session() {

@@ -1,4 +1,4 @@
-//! A Bitcoin Core of our own: on regtest, in an empty directory, with no peers, gone with the
+//! A Bitcoin Core of our own: on a chain of its own, in an empty directory, with no peers, gone with the
 //! value that stands for it.
 
 use std::env;
@@ -27,12 +27,22 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Node {
     child: Child,
     pub(crate) client: NodeClient,
+    /// Where its RPC answers.
+    pub(crate) port: u16,
+    /// How others prove that they may ask.
+    pub(crate) cookie: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Node {
-    /// Starts a node whose clock stands at `time` (Unix seconds); `None` where none is installed.
-    pub(crate) async fn start(time: u64) -> Option<Self> {
+    /// Starts a node whose clock stands at `time` (Unix seconds), or goes on the machine's; `None`
+    /// where none is installed.
+    pub(crate) async fn start(time: Option<u64>) -> Option<Self> {
+        Self::start_on("regtest", time).await
+    }
+
+    /// The same on the chain of this name.
+    pub(crate) async fn start_on(chain: &str, time: Option<u64>) -> Option<Self> {
         let Some(program) = find() else {
             assert!(
                 env::var_os("WATTPROOF_STRICT").is_none_or(|strict| strict != "1"),
@@ -44,7 +54,7 @@ impl Node {
             return None;
         };
         for _ in 0..STARTS {
-            if let Some(node) = Self::try_start(&program, time).await {
+            if let Some(node) = Self::try_start(&program, chain, time).await {
                 return Some(node);
             }
         }
@@ -52,24 +62,27 @@ impl Node {
     }
 
     /// `None` where the node ended at once, as it does when its port is taken.
-    async fn try_start(program: &Path, time: u64) -> Option<Self> {
+    async fn try_start(program: &Path, chain: &str, time: Option<u64>) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let stderr = dir.path().join("stderr");
         let child = Command::new(program)
-            .args(arguments(dir.path(), port, time))
+            .args(arguments(chain, dir.path(), port, time))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&stderr).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        // The main chain's files are at the top of the directory.
+        let folder = if chain == "main" { "" } else { chain };
+        let cookie = dir.path().join(folder).join(".cookie");
         let client = NodeClient::new(NodeSettings {
             url: format!("http://127.0.0.1:{port}"),
-            auth: Auth::Cookie(dir.path().join("regtest/.cookie")),
+            auth: Auth::Cookie(cookie.clone()),
             network: Network::Regtest,
             timeout: LIMIT,
         });
-        let mut node = Self { child, client: client.unwrap(), _dir: dir };
+        let mut node = Self { child, client: client.unwrap(), port, cookie, _dir: dir };
         for _ in 0..LOOKS {
             if let Some(status) = node.child.try_wait().unwrap() {
                 let words = fs::read_to_string(&stderr).unwrap();
@@ -95,9 +108,8 @@ impl Drop for Node {
     }
 }
 
-fn arguments(dir: &Path, port: u16, time: u64) -> Vec<String> {
+fn arguments(chain: &str, dir: &Path, port: u16, time: Option<u64>) -> Vec<String> {
     let mut arguments: Vec<String> = [
-        "-regtest",
         "-server",
         "-listen=0",
         "-connect=0",
@@ -109,15 +121,17 @@ fn arguments(dir: &Path, port: u16, time: u64) -> Vec<String> {
         "-printtoconsole=0",
         // Scripts are judged after all else in a block, as they are with more than one thread.
         "-par=2",
-        // The development chain has no policy and no deployments, not even the dummy's.
-        "-acceptnonstdtxn=1",
-        "-vbparams=testdummy:-2:0",
     ]
     .map(str::to_owned)
     .into();
+    arguments.push(format!("-chain={chain}"));
+    if chain == "regtest" {
+        // The development chain has no policy and no deployments, not even the dummy's.
+        arguments.extend(["-acceptnonstdtxn=1", "-vbparams=testdummy:-2:0"].map(str::to_owned));
+    }
     arguments.push(format!("-datadir={}", dir.display()));
     arguments.push(format!("-rpcport={port}"));
-    arguments.push(format!("-mocktime={time}"));
+    arguments.extend(time.map(|time| format!("-mocktime={time}")));
     arguments
 }
 
