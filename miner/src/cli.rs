@@ -75,6 +75,9 @@ pub struct RunArgs {
     /// CPU backend: auto, off, portable, sha-ni, avx2, avx512
     #[arg(long, value_name = "BACKEND")]
     pub cpu: Option<String>,
+    /// Measure the kernels again, instead of believing what was measured before
+    #[arg(long)]
+    pub retune: bool,
     /// GPUs: auto, off, or a list of them
     #[arg(long, value_name = "LIST")]
     pub gpu: Option<String>,

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kernels::Backend;
+use kernels::{Backend, Tile};
 use units::Hashes;
 
 use crate::cpus::list::CpuList;
@@ -17,9 +17,10 @@ use crate::cpus::list::CpuList;
 #[derive(Debug)]
 pub struct Device {
     name: String,
-    backend: Backend,
+    tile: Tile,
     threads: usize,
     place: OnceLock<Place>,
+    limit: OnceLock<f64>,
     hashes: AtomicU64,
     busy_nanos: AtomicU64,
     starved_nanos: AtomicU64,
@@ -37,12 +38,13 @@ pub struct Place {
 
 impl Device {
     /// A device at rest, with `threads` workers of one kernel.
-    pub fn new(name: impl Into<String>, backend: Backend, threads: usize) -> Self {
+    pub fn new(name: impl Into<String>, tile: impl Into<Tile>, threads: usize) -> Self {
         Self {
             name: name.into(),
-            backend,
+            tile: tile.into(),
             threads,
             place: OnceLock::new(),
+            limit: OnceLock::new(),
             hashes: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
             starved_nanos: AtomicU64::new(0),
@@ -58,8 +60,25 @@ impl Device {
 
     /// The kernel that it runs.
     #[must_use]
+    pub const fn tile(&self) -> Tile {
+        self.tile
+    }
+
+    /// The kernel's backend.
+    #[must_use]
     pub const fn backend(&self) -> Backend {
-        self.backend
+        self.tile.backend
+    }
+
+    /// Hashes per second that it cannot exceed; `None` where that is not known.
+    #[must_use]
+    pub fn limit(&self) -> Option<f64> {
+        self.limit.get().copied()
+    }
+
+    /// Its limit was measured; said once.
+    pub fn set_limit(&self, hashes_per_second: f64) {
+        let _first = self.limit.set(hashes_per_second);
     }
 
     /// Number of workers.

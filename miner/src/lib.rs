@@ -31,6 +31,7 @@ pub mod space;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod tuning;
 pub mod upstream;
 pub mod verify;
 pub mod work;

@@ -26,6 +26,7 @@ pub fn line(snapshot: &Snapshot) -> String {
     if snapshot.hardware_errors() > 0 {
         parts.push(format!("{} hardware errors", snapshot.hardware_errors()));
     }
+    parts.extend(of_limit(snapshot));
     let starved = snapshot.starved_part() * 100.0;
     if starved >= 1.0 {
         parts.push(format!("idle {starved:.0} % for want of work from the pool"));
@@ -39,6 +40,16 @@ pub fn line(snapshot: &Snapshot) -> String {
     parts.extend(energy(snapshot));
     parts.push(format!("up {}", clock(snapshot.at.mono)));
     parts.join(" | ")
+}
+
+/// What is reached of the devices' limits, where that is known.
+fn of_limit(snapshot: &Snapshot) -> Option<String> {
+    let percents: Option<Vec<String>> = snapshot
+        .devices
+        .iter()
+        .map(|device| device.percent_of_limit().map(|percent| format!("{percent:.0}")))
+        .collect();
+    percents.filter(|p| !p.is_empty()).map(|p| format!("{} % of the limit", p.join(", ")))
 }
 
 /// What it all came to, for the end.

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kernels::Backend;
+use kernels::Tile;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,7 @@ use crate::progress;
 use crate::settings::{self, Config, Cpu};
 use crate::space::Layout;
 use crate::telemetry::Snapshot;
+use crate::tuning;
 use crate::upstream::{self, Upstream, WorkersGone};
 use crate::workers;
 
@@ -43,9 +44,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let clock = Clock::start();
     let (config, _) = settings::load(args, environment())?;
     log::start(args.quiet, clock);
-    let backend = match config.cpu {
-        Cpu::Named(backend) => backend,
-        Cpu::Auto => fastest(clock),
+    let tile = match config.cpu {
+        Cpu::Named(backend) => fastest(Some(backend), args.retune, clock),
+        Cpu::Auto => fastest(None, args.retune, clock),
         Cpu::Off => return Err(Failure::usage("nothing to mine with: the CPU is off")),
     };
     if config.wants_gpu {
@@ -54,7 +55,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let runtime = runtime(RUNTIME_THREADS)?;
     let last = runtime.block_on(async {
         let stop = stop_signal()?;
-        Box::pin(mine(config, backend, clock, stop, |address| {
+        Box::pin(mine(config, tile, clock, stop, |address| {
             print(&format!("api      http://{address}/\n"))
         }))
         .await
@@ -76,12 +77,16 @@ enum End {
 /// When something that mining needs can't be had, or the hashing threads end by themselves.
 pub async fn mine(
     config: Config,
-    backend: Backend,
+    tile: Tile,
     clock: Clock,
     stop: impl Future<Output = ()>,
     announce: impl FnOnce(SocketAddr) -> Result<(), Failure>,
 ) -> Result<Arc<Snapshot>, Failure> {
-    let device = Arc::new(Device::new("cpu", backend, config.plan.threads()));
+    let threads = config.plan.threads();
+    let device = Arc::new(Device::new("cpu", tile, threads));
+    if let Some(limit) = tuning::limit(tile, threads, config.cpus.cores().len(), clock) {
+        device.set_limit(limit);
+    }
     let metering = metering(&config, clock)?;
     let listener = match config.api {
         Some(address) => Some(bind(address).await?),
@@ -109,7 +114,7 @@ pub async fn mine(
         },
         clock,
         ends,
-        Layout::of_cpu(backend),
+        Layout::of_cpu(tile.backend),
         metering.is_some().then_some(desk),
         ShareMetrics::new(&registry),
         cancel.clone(),
@@ -136,7 +141,7 @@ fn describe(config: &Config, device: &Device) -> String {
     let Place { cpus, nice } = device.place();
     let threads = config.plan.describe(&config.cpus, cpus.as_ref());
     let nice = nice.map_or_else(String::new, |nice| format!(", nice {nice}"));
-    format!("{threads}, backend {}{nice}", device.backend())
+    format!("{threads}, backend {}{nice}", device.tile())
 }
 
 /// Waits for all tasks; the first end, or `stop`, ends the others in order.

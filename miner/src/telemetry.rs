@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use energy::meter::MeterSpec;
-use kernels::Backend;
+use kernels::Tile;
 use units::{Hashes, JoulesPerTerahash, MicroJoules, Moment, UnixMillis, Work};
 
 use crate::device::Place;
@@ -47,13 +47,17 @@ pub struct DeviceReading {
     /// Its name.
     pub name: String,
     /// The kernel it runs.
-    pub backend: Backend,
+    pub tile: Tile,
     /// Number of workers.
     pub threads: usize,
     /// Where they run.
     pub place: Place,
     /// Hashes done.
     pub hashes: Hashes,
+    /// Time spent in the kernel, summed over the workers.
+    pub busy: Duration,
+    /// Hashes per second that it cannot exceed, where that is known.
+    pub limit: Option<f64>,
     /// Time without anything to search although there was a job, summed over the workers.
     pub starved: Duration,
     /// Hits that did not hash again.
@@ -73,6 +77,19 @@ pub struct MeterReading {
     pub gaps: Vec<(String, Duration)>,
     /// The newest good sample.
     pub sampled_at: Option<UnixMillis>,
+}
+
+impl DeviceReading {
+    /// What is reached of the device's limit while it hashes, in percent; `None` where the limit
+    /// is not known, and before anything was hashed.
+    #[must_use]
+    pub fn percent_of_limit(&self) -> Option<f64> {
+        let busy = self.busy.as_secs_f64();
+        let threads = f64::from(u32::try_from(self.threads).unwrap_or(u32::MAX));
+        let rate = self.hashes.as_f64() / busy * threads;
+        (busy > 0.0).then_some(())?;
+        Some(100.0 * rate / self.limit?)
+    }
 }
 
 impl Snapshot {
@@ -165,10 +182,12 @@ pub(crate) fn sample() -> Snapshot {
         at: Moment { mono: Duration::from_secs(3_725), unix: UnixMillis::new(1_795_309_039_123) },
         devices: vec![DeviceReading {
             name: "cpu".to_owned(),
-            backend: Backend::Portable,
+            tile: kernels::Backend::Portable.into(),
             threads: 2,
             place: Place { cpus: "0-1".parse().ok(), nice: Some(10) },
             hashes: Hashes::new(1_000_000_000),
+            busy: Duration::ZERO,
+            limit: None,
             starved: Duration::ZERO,
             hardware_errors: 0,
         }],

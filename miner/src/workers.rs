@@ -110,7 +110,7 @@ pub fn start(
 ) -> Result<Ends, StartError> {
     let (orders, listener) = watch::channel(Orders::Idle);
     let (finder, found) = mpsc::channel(FOUND_QUEUE);
-    let backend = device.backend();
+    let tile = device.tile();
     let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(device.threads())
         .thread_name(|index| format!("hash-{index}"))
@@ -118,7 +118,8 @@ pub fn start(
     let (tell, told) = sync_channel(device.threads());
     for thread in 0..device.threads() {
         let (cpus, nice, tell) = (plan.cpus_of(thread), plan.nice(), tell.clone());
-        let kernel = kernels::build(backend).map_err(|e| StartError::Kernel(backend.name(), e))?;
+        let kernel =
+            kernels::build(tile).map_err(|e| StartError::Kernel(tile.backend.name(), e))?;
         let worker = Worker {
             kernel,
             device: Arc::clone(device),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use energy::meter::Kind;
-use kernels::Backend;
+use kernels::{Core, Tile};
 use serde_json::json;
 use stratum::v1::client::ClientJob;
 use units::{Difficulty, Hashes, MicroJoules, Moment, Target, Work as ProvenWork};
@@ -38,7 +38,8 @@ const FIRST_VERSION_BIT: u32 = 13;
 const ERRORS_MAX: f64 = 5.0;
 
 struct Measured {
-    backend: Backend,
+    tile: Tile,
+    limit: Option<f64>,
     elapsed: Duration,
     hashes: Hashes,
     hits: u64,
@@ -62,22 +63,23 @@ pub fn bench(args: &BenchArgs) -> Result<String, Failure> {
         _ => return Err(Failure::usage(format!("--device {}: cpu, gpu or gpu:N", args.device))),
     }
     let clock = Clock::start();
-    let backend = match &args.backend {
+    let named = match &args.backend {
         Some(name) => {
-            settings::backend(name).map_err(|e| Failure::usage(format!("--backend: {e}")))?
+            Some(settings::backend(name).map_err(|e| Failure::usage(format!("--backend: {e}")))?)
         }
-        None => fastest(clock),
+        None => None,
     };
-    let measured = measure(args, backend, clock)?;
+    let tile = fastest(named, false, clock);
+    let measured = measure(args, tile, clock)?;
     check(&measured)?;
     Ok(if args.json { as_json(args, &measured) } else { as_text(args, &measured) })
 }
 
-fn measure(args: &BenchArgs, backend: Backend, clock: Clock) -> Result<Measured, Failure> {
+fn measure(args: &BenchArgs, tile: Tile, clock: Clock) -> Result<Measured, Failure> {
     let runtime = runtime(1)?;
     let plan = Plan::free(usize::from(args.threads));
-    let device = Arc::new(Device::new("cpu", backend, plan.threads()));
-    let mut book = Book::new(Layout::of_cpu(backend));
+    let device = Arc::new(Device::new("cpu", tile, plan.threads()));
+    let mut book = Book::new(Layout::of_cpu(tile.backend));
     let job = Arc::new(job(args.versions, clock.now()));
     let target = job.target;
     let work = Arc::new(book.work(job, 0));
@@ -111,10 +113,11 @@ fn measure(args: &BenchArgs, backend: Backend, clock: Clock) -> Result<Measured,
     });
     if device.hardware_errors() > 0 {
         let errors = device.hardware_errors();
-        return Err(Failure::failed(format!("{backend}: {errors} hits did not hash again")));
+        return Err(Failure::failed(format!("{tile}: {errors} hits did not hash again")));
     }
     let proven = ProvenWork::new(target.work().get().saturating_mul(hits.into()));
-    Ok(Measured { backend, elapsed, hashes: device.hashes(), hits, proven, joules })
+    let limit = limit(args, tile, clock);
+    Ok(Measured { tile, limit, elapsed, hashes: device.hashes(), hits, proven, joules })
 }
 
 /// Real joules or none: a model would only give back its own figure.
@@ -136,10 +139,8 @@ fn check(measured: &Measured) -> Result<(), Failure> {
     if off <= ERRORS_MAX * expected.max(1.0).sqrt() {
         return Ok(());
     }
-    let (backend, hits) = (measured.backend, measured.hits);
-    Err(Failure::failed(format!(
-        "{backend}: {hits} hits where about {expected:.0} were to be found"
-    )))
+    let (tile, hits) = (measured.tile, measured.hits);
+    Err(Failure::failed(format!("{tile}: {hits} hits where about {expected:.0} were to be found")))
 }
 
 /// Work like a pool's, with fixed contents: the same hashes on every machine.
@@ -173,13 +174,16 @@ fn as_json(args: &BenchArgs, measured: &Measured) -> String {
         "schema": 1,
         "algorithm": "sha256d",
         "device": "cpu",
-        "backend": measured.backend.name(),
+        "backend": measured.tile.backend.name(),
+        "kernel": measured.tile.to_string(),
         "versions": args.versions,
         "threads": args.threads,
         "seconds": measured.elapsed.as_secs_f64(),
         "hashes": hashes,
         "hashes_per_second": per_second(measured),
         "hits": measured.hits,
+        "limit_hashes_per_second": measured.limit,
+        "percent_of_limit": percent_of_limit(measured),
         "joules": measured.joules.map(MicroJoules::joules_f64),
         "energy_source": if measured.joules.is_some() { "rapl" } else { "none" },
     });
@@ -191,15 +195,31 @@ fn as_text(args: &BenchArgs, measured: &Measured) -> String {
         Some(joules) => format!("{} J (rapl)", joules.joules()),
         None => "no energy counter here".to_owned(),
     };
+    let of_limit = percent_of_limit(measured)
+        .map_or_else(String::new, |percent| format!(", {percent:.0} % of the limit"));
     format!(
-        "cpu  {}  {} threads  {} versions  {} in {:.2} s ({} hits, all verified)  {joules}\n",
-        measured.backend,
+        "cpu  {}  {} threads  {} versions  {}{of_limit} in {:.2} s ({} hits, all verified)  {joules}\n",
+        measured.tile,
         args.threads,
         args.versions,
         progress::rate(per_second(measured)),
         measured.elapsed.as_secs_f64(),
         measured.hits,
     )
+}
+
+/// What so many versions and threads allow on this machine's cores.
+fn limit(args: &BenchArgs, tile: Tile, clock: Clock) -> Option<f64> {
+    let core = Core::measure(&|| clock.elapsed())?;
+    let versions = usize::try_from(args.versions).unwrap_or(usize::MAX);
+    let one = core.limit(tile, versions.min(tile.backend.versions_per_slice()))?;
+    let cores = crate::cpus::system::of_this_machine().cores().len();
+    let cores = usize::from(args.threads).min(cores.max(1));
+    Some(one * f64::from(u32::try_from(cores).unwrap_or(u32::MAX)))
+}
+
+fn percent_of_limit(measured: &Measured) -> Option<f64> {
+    measured.limit.map(|limit| 100.0 * per_second(measured) / limit)
 }
 
 fn per_second(measured: &Measured) -> f64 {

@@ -6,12 +6,14 @@ pub mod selftest;
 
 use std::io::Write as _;
 
-use kernels::Backend;
+use kernels::{Backend, Tile};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Cli, Command};
 use crate::clock::Clock;
 use crate::error::Failure;
+use crate::instruments::sensors::Processor;
+use crate::tuning::{self, Tuning};
 use crate::{run, settings};
 
 /// Does what the command line asks for.
@@ -68,10 +70,11 @@ pub(crate) fn runtime(threads: usize) -> Result<Runtime, Failure> {
         .map_err(|error| Failure::failed(format!("runtime: {error}")))
 }
 
-/// The backend that a short measurement finds the fastest here.
-pub(crate) fn fastest(clock: Clock) -> Backend {
-    let (fastest, _) = kernels::chooser::choose(&kernels::tiles(), &|| clock.elapsed());
-    fastest.expect("the portable backend is always there").backend
+/// The fastest kernel here, of one backend where that is asked for; measured, or known from before.
+pub(crate) fn fastest(backend: Option<Backend>, again: bool, clock: Clock) -> Tile {
+    let processor = Processor::of_this_machine();
+    let tuning = Tuning::new(&processor.name, again, |name| std::env::var(name).ok());
+    tuning::choose(&tuning, backend, clock)
 }
 
 #[cfg(test)]

@@ -65,7 +65,10 @@ fn devices(snapshot: &Snapshot) -> Value {
     let each = snapshot.devices.iter().map(|device| {
         json!({
             "device": device.name,
-            "backend": device.backend.name(),
+            "backend": device.tile.backend.name(),
+            "kernel": device.tile.to_string(),
+            "limit_hashes_per_second": device.limit,
+            "percent_of_limit": device.percent_of_limit(),
             "threads": device.threads,
             "cpus": device.place.cpus.as_ref().map(|cpus| cpus.iter().collect::<Vec<_>>()),
             "nice": device.place.nice,

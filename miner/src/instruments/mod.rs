@@ -234,10 +234,12 @@ impl Instruments {
 fn read(device: &Device) -> DeviceReading {
     DeviceReading {
         name: device.name().to_owned(),
-        backend: device.backend(),
+        tile: device.tile(),
         threads: device.threads(),
         place: device.place(),
         hashes: device.hashes(),
+        busy: device.busy(),
+        limit: device.limit(),
         starved: device.starved(),
         hardware_errors: device.hardware_errors(),
     }

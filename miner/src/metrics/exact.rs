@@ -46,6 +46,16 @@ fn devices(out: &mut String, snapshot: &Snapshot) {
         "Hits that did not hash again on the reference and were not sent.",
         of_each(|device| device.hardware_errors.to_string()),
     );
+    let percent = snapshot.devices.iter().filter_map(|device| {
+        Some((vec![("device", name_of(device))], device.percent_of_limit()?.to_string()))
+    });
+    family(
+        out,
+        "wattproof_miner_percent_of_limit",
+        "gauge",
+        "What is reached, while hashing, of the rate that the core's own throughput allows.",
+        percent.collect(),
+    );
 }
 
 fn name_of(device: &crate::telemetry::DeviceReading) -> &str {

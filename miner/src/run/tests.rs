@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use self::pool::{Manners, Pool};
+use kernels::Backend;
+
 use super::*;
 use crate::upstream::status::Verdict;
 
@@ -59,7 +61,7 @@ async fn mine_config_until<F: Future<Output = ()>>(
     let (stop, stopped) = oneshot::channel::<()>();
     let mining = mine(
         config,
-        Backend::Portable,
+        Backend::Portable.into(),
         Clock::start(),
         async move { stopped.await.unwrap_or(()) },
         move |address| tell.send(address).map_err(|_| Failure::failed("nobody listens")),
