@@ -256,6 +256,8 @@ mod log {
         let filter = EnvFilter::try_from_env("WATTPROOF_MINER_LOG");
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let started = tracing_subscriber::fmt()
+            // A log that cannot be written must not end the miner.
+            .log_internal_errors(false)
             .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(level)))
             .with_writer(std::io::stderr)
             .with_ansi(!plain && std::io::stderr().is_terminal())

@@ -274,6 +274,8 @@ fn start_tracing() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(!plain && std::io::stderr().is_terminal())
+        // A log that cannot be written must not end the pool, as a complaint about it would.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -220,6 +220,7 @@ mod tests {
             prev_hash: [7; 32],
             bits: 0x207f_ffff,
             target: Target::from_compact(0x207f_ffff).unwrap(),
+            said_target: None,
             cur_time: 1_700_000_000,
             min_time: 1_699_999_000,
             coinbase_value: Sats::from_sat(5_000_000_000).unwrap(),

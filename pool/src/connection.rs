@@ -16,13 +16,13 @@ use stratum::v1::server::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocks::Found,
+    blocks::{Found, RECORD_FIRST},
     clock::Clock,
     config::{Ack, HostPort},
     jobs::Announcement,
@@ -256,6 +256,8 @@ impl Connection {
         if let Some(announcement) = announcement {
             self.session.set_job(Arc::clone(&announcement.job), self.shared.clock.now());
             self.announcing = Some(announcement);
+        } else {
+            self.session.withdraw_job();
         }
     }
 
@@ -405,9 +407,14 @@ impl Connection {
         Ok(self.shared.ledger.send(Command::Energy { worker, report, done }).await?)
     }
 
+    /// Hands a block to the block task, and waits until it is on disk: who hears that the share
+    /// was taken may rely on the block as well. A slow disk is not waited for longer than the
+    /// block task waits.
     async fn hand_in(&self, finder: WorkerId, share: AcceptedShare) {
+        let (recorded, on_disk) = oneshot::channel();
         // A closed channel is a pool whose block task has failed: it is stopping.
-        let _ = self.shared.found.send(Found { finder, share }).await;
+        let _ = self.shared.found.send(Found { finder, share, recorded }).await;
+        let _ = timeout(RECORD_FIRST, on_disk).await;
     }
 
     async fn credit(

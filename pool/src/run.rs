@@ -37,6 +37,8 @@ const MATURITY: u32 = 100;
 const BLOCK_QUEUE: usize = 256;
 /// What miners are told that come before the first template.
 const NO_WORK_YET: &str = "no work yet: the pool's Bitcoin node has given none; it is asked again";
+/// A node gets this long to say which chain it is on before miners are served.
+const START_LIMIT: Duration = Duration::from_secs(2);
 /// All tasks together get this long to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -110,6 +112,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let watching = WatchSettings {
         // Three chances to fetch a template before the last one is too old.
         refresh: config.template_max_age / 3,
+        max_age: config.template_max_age,
         ..WatchSettings::default()
     };
     let sink = TemplateSink { templates: templates_in, status: status_in };
@@ -267,12 +270,18 @@ async fn listen(
 }
 
 /// A node on another chain is a mistake that waiting cannot mend; a silent one may yet come.
-async fn refuse_wrong_network(nodes: &Nodes) -> Result<(), StartError> {
-    for node in nodes.all() {
-        match node.check_network().await {
-            Err(error @ NodeError::WrongNetwork { .. }) => return Err(error.into()),
-            Err(error) => tracing::warn!("{error}; it is used as soon as it answers"),
-            Ok(_) => {}
+async fn refuse_wrong_network(nodes: &Arc<Nodes>) -> Result<(), StartError> {
+    let mut asked = JoinSet::new();
+    for index in 0..nodes.all().len() {
+        let nodes = Arc::clone(nodes);
+        // A node that hangs is found out by the watcher; miners do not wait for that.
+        asked.spawn(async move { timeout(START_LIMIT, nodes.all()[index].check_network()).await });
+    }
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok(Ok(Err(error @ NodeError::WrongNetwork { .. }))) => return Err(error.into()),
+            Ok(Ok(Err(error))) => tracing::warn!("{error}; it is used as soon as it answers"),
+            Ok(Ok(Ok(_)) | Err(_)) | Err(_) => {}
         }
     }
     Ok(())

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ledger::{BlockId, Candidate, LedgerError};
+use tokio::time::timeout;
 
-use super::shown;
+use super::{SLOWER_NODES, shown};
 use crate::{
     ledger_task::{BlockNews, Command, LedgerHandle, LedgerUnavailable},
     node::{NodeError, Nodes, Submission, SubmitAnswer},
@@ -34,7 +35,8 @@ impl Desk {
         tracing::info!("handing in block {} again", shown(&hash));
         let submission = self.hand_in(hash, &bytes.into()).await;
         let answered = self.note_submitted(hash, &submission.answer).await?;
-        submission.finish(&self.nodes).await;
+        // Lookups of other blocks wait behind this one.
+        let _ = timeout(SLOWER_NODES, submission.finish(&self.nodes)).await;
         Ok(answered)
     }
 

@@ -16,7 +16,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ledger::{BlockId, Candidate, SliceIndex, WorkerId};
 use stratum::v1::server::AcceptedShare;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
     coinbase::assemble_block,
@@ -27,7 +31,13 @@ use crate::{
 /// A block goes to the node once it is on disk, or after this long if the disk is slow: a crash
 /// must not leave a block on the chain that the ledger never heard of, and a slow disk must not
 /// lose the race.
-const RECORD_FIRST: Duration = Duration::from_millis(500);
+pub(crate) const RECORD_FIRST: Duration = Duration::from_millis(500);
+
+/// Nodes that have not answered to a block when another one has taken it get this long.
+const SLOWER_NODES: Duration = Duration::from_secs(8);
+/// Jobs whose templates are kept for each tip: more than any session keeps. A tip that stays for a
+/// day must not fill the memory.
+const JOBS_PER_TIP: usize = 128;
 
 /// A share that is a block, and the ledger's number of the worker that found it.
 #[derive(Debug)]
@@ -36,6 +46,8 @@ pub struct Found {
     pub finder: WorkerId,
     /// What.
     pub share: AcceptedShare,
+    /// Told once the block is on disk, or cannot be: the share's own reply waits for that.
+    pub recorded: oneshot::Sender<()>,
 }
 
 /// Takes shares that are blocks to disk and node.
@@ -68,16 +80,24 @@ impl Finder {
                     let Some(found) = found else { break };
                     if let Some(candidate) = origins.candidate(&found) {
                         let (desk, tracked) = (self.desk.clone(), self.tracked.clone());
-                        under_way.spawn(deliver(desk, candidate, tracked));
+                        under_way.spawn(deliver(desk, candidate, tracked, found.recorded));
                     }
                 }
-                Some(delivered) = under_way.join_next() => finished(delivered)?,
+                Some(delivered) = under_way.join_next() => {
+                    if let Err(error) = finished(delivered) {
+                        // The others are still on their way to the node.
+                        while under_way.join_next().await.is_some() {}
+                        return Err(error);
+                    }
+                }
             }
         }
+        let mut outcome = Ok(());
         while let Some(delivered) = under_way.join_next().await {
-            finished(delivered)?;
+            let finished = finished(delivered);
+            outcome = outcome.and(finished);
         }
-        Ok(())
+        outcome
     }
 }
 
@@ -86,20 +106,25 @@ async fn deliver(
     desk: Desk,
     candidate: Candidate,
     tracked: mpsc::Sender<Tracked>,
+    told: oneshot::Sender<()>,
 ) -> Result<(), LedgerUnavailable> {
     let (hash, height) = (candidate.hash, candidate.height);
-    tracing::info!(height, "found block {}", shown(&hash));
     let block = Arc::from(candidate.block.as_slice());
     let description = describe(&candidate);
     let mut record = Box::pin(desk.record(candidate));
     let recorded = timeout(RECORD_FIRST, &mut record).await;
+    drop(told);
+    tracing::info!(height, "found block {}", shown(&hash));
+    if recorded.is_err() {
+        // The last resort: whoever reads this can settle the block by hand.
+        tracing::error!("block {} is not in the ledger yet; {description}", shown(&hash));
+    }
     let submission = desk.hand_in(hash, &block).await;
     let recorded = match recorded {
         Ok(recorded) => recorded,
         Err(_) => record.await,
     };
     if let Err(error) = recorded {
-        // The last resort: whoever reads this can settle the block by hand.
         tracing::error!("block {} is not in the ledger: {error}; {description}", shown(&hash));
         return Err(error);
     }
@@ -107,7 +132,8 @@ async fn deliver(
     let handed_in = answered.then(|| desk.nodes.active_index());
     // A closed channel is a pool that stops; the next start takes the block up from the ledger.
     let _ = tracked.send(Tracked { hash, height, on_chain: false, handed_in }).await;
-    submission.finish(&desk.nodes).await;
+    // Whoever has not answered by now is not waited for when the pool stops.
+    let _ = timeout(SLOWER_NODES, submission.finish(&desk.nodes)).await;
     Ok(())
 }
 
@@ -140,9 +166,12 @@ impl Origins {
             self.jobs.retain(|_, seen| tips.contains(&Some(seen.template.prev_hash)));
         }
         self.jobs.insert(job, seen);
+        while self.jobs.len() > TIPS * JOBS_PER_TIP {
+            self.jobs.pop_first();
+        }
     }
 
-    fn candidate(&self, Found { finder, share }: &Found) -> Option<Candidate> {
+    fn candidate(&self, Found { finder, share, .. }: &Found) -> Option<Candidate> {
         let hash = shown(&share.judged.hash);
         let Some(seen) = self.jobs.get(&share.job.id.get()) else {
             tracing::error!("block {hash} is of a job whose template is gone");

@@ -28,8 +28,10 @@ pub(super) fn check(template: &Template, network: Network) -> Result<(), Templat
     if !stands(Defence::TemplateTruth) {
         return Ok(());
     }
+    check_header(template)?;
     check_value(template, network)?;
     let mut wtxids = Vec::with_capacity(template.transactions.len());
+    let mut has_witness = false;
     for (index, transaction) in template.transactions.iter().enumerate() {
         let untrue = |what: &'static str| TemplateError::Untrue {
             field: "transactions",
@@ -40,14 +42,42 @@ pub(super) fn check(template: &Template, network: Network) -> Result<(), Templat
         if parsed.compute_txid().to_byte_array() != transaction.txid {
             return Err(untrue("has another txid than the node says"));
         }
-        wtxids.push(parsed.compute_wtxid());
+        let wtxid = parsed.compute_wtxid();
+        has_witness |= wtxid.to_byte_array() != transaction.txid;
+        wtxids.push(wtxid);
     }
-    let Some(commitment) = &template.witness_commitment else { return Ok(()) };
+    let Some(commitment) = &template.witness_commitment else {
+        if !has_witness {
+            return Ok(());
+        }
+        return Err(TemplateError::Untrue {
+            field: "default_witness_commitment",
+            why: "it is missing beside transactions with witnesses".to_owned(),
+        });
+    };
     if *commitment != commitment_script(wtxids) {
         return Err(TemplateError::Untrue {
             field: "default_witness_commitment",
             why: "it does not commit to these transactions".to_owned(),
         });
+    }
+    Ok(())
+}
+
+/// Versions below this are refused everywhere since BIP 65.
+const VERSION_MIN: u32 = 4;
+
+fn check_header(template: &Template) -> Result<(), TemplateError> {
+    let untrue = |field: &'static str, why: String| Err(TemplateError::Untrue { field, why });
+    let Template { version, cur_time, min_time, .. } = *template;
+    if version.cast_signed() < VERSION_MIN.cast_signed() {
+        return untrue("version", format!("{version} is refused by every node"));
+    }
+    if min_time > cur_time {
+        return untrue("mintime", format!("{min_time} is after the present time, {cur_time}"));
+    }
+    if template.said_target.is_some_and(|target| target != template.target) {
+        return untrue("bits", "they are not the compact form of the target".to_owned());
     }
     Ok(())
 }
@@ -108,6 +138,7 @@ mod tests {
             prev_hash: [7; 32],
             bits: 0x207f_ffff,
             target: Target::from_compact(0x207f_ffff).unwrap(),
+            said_target: None,
             cur_time: 1_700_000_000,
             min_time: 1_699_999_999,
             coinbase_value: Sats::from_sat(FIRST_SUBSIDY + 10).unwrap(),

@@ -183,7 +183,9 @@ impl NodeClient {
                 Err(error) => error,
             };
             attempt += 1;
-            if attempt >= attempts || !error.is_passing() {
+            // Who has waited for so long is better served by another node than by more of it.
+            let waited = matches!(error, NodeError::TimedOut { .. }) && method != "submitblock";
+            if attempt >= attempts || waited || !error.is_passing() {
                 return Err(error);
             }
             tokio::time::sleep(self.jitter.wait(attempt, RETRY_BASE, RETRY_LIMIT)).await;
@@ -444,6 +446,11 @@ impl NodeClient {
     fn hash(&self, method: &str, text: Option<&str>) -> Result<[u8; 32], NodeError> {
         text.and_then(parse_hash)
             .ok_or_else(|| self.malformed(method, "a block hash is not 64 hex digits".to_owned()))
+    }
+
+    /// The error of a template that cannot be true.
+    pub(super) fn untrue_template(&self, why: &str) -> NodeError {
+        self.malformed("getblocktemplate", format!("template: {why}"))
     }
 
     /// The error of a call whose task ended without an answer.

@@ -96,6 +96,16 @@ pub enum NodeError {
         /// Bitcoin Core's words.
         message: String,
     },
+    /// The node is behind what another node of this pool has given.
+    #[error("node {url}: its template is for height {height}, and {known} was seen before")]
+    Behind {
+        /// The node's address.
+        url: String,
+        /// The height that it gives.
+        height: u32,
+        /// The height of the newest template.
+        known: u32,
+    },
     /// The node is on another chain than the configuration says.
     #[error("node {url}: it is on chain '{found}', but the configuration says '{expected}'")]
     WrongNetwork {
@@ -126,6 +136,7 @@ impl NodeError {
             Self::Settings { .. }
             | Self::Unauthorized { .. }
             | Self::TooLarge { .. }
+            | Self::Behind { .. }
             | Self::Malformed { .. }
             | Self::WrongNetwork { .. } => false,
         }

@@ -23,6 +23,8 @@ pub struct Template {
     pub bits: u32,
     /// The same target, expanded.
     pub target: Target,
+    /// The target as the node says it besides; it must be the same.
+    pub said_target: Option<Target>,
     /// The time to put into the header now.
     pub cur_time: u32,
     /// The earliest time that the header may carry.
@@ -112,6 +114,7 @@ impl Template {
             prev_hash: hash("previousblockhash", &raw.previousblockhash)?,
             bits,
             target: Target::from_compact(bits)?,
+            said_target: raw.target.map(|target| said_target(&target)).transpose()?,
             cur_time: unsigned("curtime", raw.curtime)?,
             min_time: unsigned("mintime", raw.mintime)?,
             coinbase_value,
@@ -136,6 +139,7 @@ struct Raw {
     height: i64,
     previousblockhash: String,
     bits: String,
+    target: Option<String>,
     curtime: i64,
     mintime: i64,
     coinbasevalue: i64,
@@ -184,6 +188,13 @@ fn unsigned(field: &'static str, value: i64) -> Result<u32, TemplateError> {
 
 fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, TemplateError> {
     hex::decode(text).map_err(|_| TemplateError::Hex { field, expected: "hex" })
+}
+
+fn said_target(text: &str) -> Result<Target, TemplateError> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| TemplateError::Hex { field: "target", expected: "64 hex digits" })?;
+    Ok(Target::from_be_bytes(bytes))
 }
 
 fn hash(field: &'static str, text: &str) -> Result<[u8; 32], TemplateError> {

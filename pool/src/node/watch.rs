@@ -76,11 +76,18 @@ pub struct WatchSettings {
     pub refresh: Duration,
     /// Between looks at the nodes that stand by.
     pub look: Duration,
+    /// On a template older than this nobody mines: until then a node that takes over must be as
+    /// far as the one before it was.
+    pub max_age: Duration,
 }
 
 impl Default for WatchSettings {
     fn default() -> Self {
-        Self { refresh: Duration::from_secs(30), look: Duration::from_secs(10) }
+        Self {
+            refresh: Duration::from_secs(30),
+            look: Duration::from_secs(10),
+            max_age: Duration::from_secs(90),
+        }
     }
 }
 
@@ -96,8 +103,11 @@ pub async fn watch_templates(
 ) {
     let jitter = Jitter::new(clock().unix.get());
     let mut failures = Failures { in_a_row: 0, since: clock() };
+    let mut followed = nodes.active_index();
     while !cancel.is_cancelled() {
-        let watcher = Watcher { client: nodes.active(), settings, clock: &clock, sink: &sink };
+        let took_over = followed != nodes.active_index();
+        let client = nodes.active();
+        let watcher = Watcher { client, settings, clock: &clock, sink: &sink, took_over };
         let before = sink.templates.borrow().clone();
         let error = tokio::select! {
             biased;
@@ -111,6 +121,7 @@ pub async fn watch_templates(
         };
         if *sink.templates.borrow() != before {
             failures.in_a_row = 0;
+            followed = nodes.active_index();
         }
         let Some(rounds) = failures.count(&nodes, &clock, &error) else { continue };
         let reason = error.to_string();
@@ -158,7 +169,12 @@ struct Watcher<'a> {
     settings: WatchSettings,
     clock: &'a Clock,
     sink: &'a TemplateSink,
+    /// Whether the newest template is another node's.
+    took_over: bool,
 }
+
+/// How far ahead of this machine's clock a template's time may be: what other nodes bear with.
+const AHEAD_MAX: u64 = 2 * 3600;
 
 type LongPoll<'a> = Pin<Box<dyn Future<Output = Result<Template, NodeError>> + Send + 'a>>;
 
@@ -172,11 +188,30 @@ impl Watcher<'_> {
     }
 
     async fn follow(&self) -> Result<std::convert::Infallible, NodeError> {
-        self.client.check_network().await?;
-        let mut seen = self.publish(self.client.get_block_template(None).await?);
+        let info = self.client.check_network().await?;
+        let first = self.client.get_block_template(None).await?;
+        if first.prev_hash == info.best_block && first.height != info.blocks.saturating_add(1) {
+            let why = format!("field 'height' is {} on a chain of {}", first.height, info.blocks);
+            return Err(self.client.untrue_template(&why));
+        }
+        self.refuse_older(&first)?;
+        let mut seen = self.publish(first)?;
         loop {
             seen = self.follow_tip(seen).await?;
         }
+    }
+
+    /// A node that takes over and is behind would make good work stale, and have blocks found that
+    /// the chain has left behind.
+    fn refuse_older(&self, template: &Template) -> Result<(), NodeError> {
+        let last = self.sink.templates.borrow().clone().filter(|_| self.took_over);
+        let Some(last) = last else { return Ok(()) };
+        let age = (self.clock)().mono.saturating_sub(last.at.mono);
+        if template.height >= last.template.height || age >= self.settings.max_age {
+            return Ok(());
+        }
+        let (height, known) = (template.height, last.template.height);
+        Err(NodeError::Behind { url: self.client.url().to_owned(), height, known })
     }
 
     /// Stays with one long poll until the tip moves; returns the template on the new tip.
@@ -188,7 +223,7 @@ impl Watcher<'_> {
             tokio::select! {
                 biased;
                 template = &mut long_poll => {
-                    seen = self.publish(template?);
+                    seen = self.publish(template?)?;
                     if seen.template.prev_hash != tip {
                         return Ok(seen);
                     }
@@ -196,10 +231,10 @@ impl Watcher<'_> {
                 }
                 result = &mut moved => {
                     result?;
-                    return Ok(self.publish(self.client.get_block_template(None).await?));
+                    return self.publish(self.client.get_block_template(None).await?);
                 }
                 () = tokio::time::sleep(self.settings.refresh) => {
-                    seen = self.publish(self.client.get_block_template(None).await?);
+                    seen = self.publish(self.client.get_block_template(None).await?)?;
                     if seen.template.prev_hash != tip {
                         return Ok(seen);
                     }
@@ -238,14 +273,19 @@ impl Watcher<'_> {
         }
     }
 
-    fn publish(&self, template: Template) -> Arc<Seen> {
-        let seen = Arc::new(Seen { template, at: (self.clock)() });
+    fn publish(&self, template: Template) -> Result<Arc<Seen>, NodeError> {
+        let at = (self.clock)();
+        if u64::from(template.cur_time) > at.unix.seconds() + AHEAD_MAX {
+            let why = "field 'curtime' is more than two hours ahead of this machine's clock";
+            return Err(self.client.untrue_template(why));
+        }
+        let seen = Arc::new(Seen { template, at });
         self.sink.templates.send_replace(Some(Arc::clone(&seen)));
         self.sink.status.send_if_modified(|status| {
             let changed = *status != NodeStatus::Working;
             *status = NodeStatus::Working;
             changed
         });
-        seen
+        Ok(seen)
     }
 }

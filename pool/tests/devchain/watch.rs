@@ -17,8 +17,11 @@ use super::served::{Server, mine, next_block, soon};
 type Templates = watch::Receiver<Option<Arc<Seen>>>;
 
 /// Looks at the nodes that stand by come quickly here.
-const QUICK: WatchSettings =
-    WatchSettings { refresh: Duration::from_secs(30), look: Duration::from_millis(30) };
+const QUICK: WatchSettings = WatchSettings {
+    refresh: Duration::from_secs(30),
+    look: Duration::from_millis(30),
+    max_age: Duration::from_secs(90),
+};
 
 async fn reach(seen: &mut Templates, height: u32) {
     let reached =
@@ -137,6 +140,28 @@ async fn the_second_node_takes_over_and_the_first_comes_back() {
     let failing = |status: &NodeStatus| matches!(status, NodeStatus::Failing { .. });
     soon(two.health.wait_for(failing)).await.unwrap();
     two.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_behind_does_not_take_over() {
+    let (first, second) = (Server::start(FIXED).await, Server::start(FIXED).await);
+    let mut two = Two::watch(&first, &second);
+    reach(&mut two.seen, 1).await;
+    mine(&first.client()).await;
+    mine(&first.client()).await;
+    reach(&mut two.seen, 3).await;
+    let kept = first.stop().await;
+    let failing = |status: &NodeStatus| matches!(status, NodeStatus::Failing { .. });
+    let reason = format!("{:?}", *soon(two.health.wait_for(failing)).await.unwrap());
+    assert!(reason.contains("height 1") || reason.contains("reach"), "{reason}");
+    tokio::time::sleep(QUICK.look * 4).await;
+    reach(&mut two.seen, 3).await;
+    // Back, and followed again.
+    let first = Server::start_in(kept.0, kept.1, kept.2, FIXED).await;
+    mine(&first.client()).await;
+    reach(&mut two.seen, 4).await;
+    two.stop().await;
+    let _ = (first.stop().await, second.stop().await);
 }
 
 #[tokio::test]

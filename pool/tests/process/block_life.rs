@@ -244,3 +244,29 @@ async fn a_block_whose_answer_was_lost_is_on_the_chain_all_the_same() {
     assert!(block_in_place(|| pool.stop()));
     verify(dir.path());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_whose_share_was_answered_is_never_lost() {
+    let Some(node) = Node::start(None).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut found = Vec::new();
+    for _ in 0..10 {
+        let pool = start(dir.path(), &rpc(node.port, &node));
+        let mut miner = Miner::connect(pool.stratum);
+        block_in_place(|| {
+            let (_, solution, hash) = solve(&mut miner);
+            // Killed as soon as "true" has come.
+            miner.send(&solution).unwrap();
+            pool.kill();
+            found.push(hash);
+        });
+        let kept: Vec<_> = blocks(dir.path()).into_iter().map(|block| block.hash).collect();
+        assert_eq!(kept, found);
+    }
+    let pool = start(dir.path(), &rpc(node.port, &node));
+    for hash in found {
+        state(dir.path(), hash, BlockState::OnChain).await;
+    }
+    assert!(block_in_place(|| pool.stop()));
+    verify(dir.path());
+}

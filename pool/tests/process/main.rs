@@ -116,6 +116,8 @@ fn kill_nine_loses_no_answered_share_and_the_round_goes_on() {
     let resolved =
         pool.wait_until("every block's fate", |pool| count(&pool["blocks"]["unresolved"]) == 0);
     assert!(count(&resolved["shares"]["accepted"]) >= answered);
-    assert_eq!(count(&resolved["blocks"]["orphaned"]), 0, "the chain is the same: {resolved}");
+    // Two may have been found at one height; but every block of the chain is in the ledger.
+    let on_chain = count(&resolved["blocks"]["immature"]) + count(&resolved["blocks"]["mature"]);
+    assert_eq!(on_chain + 1, count(&resolved["template"]["height"]), "{resolved}");
     assert!(pool.stop());
 }

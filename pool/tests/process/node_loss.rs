@@ -117,6 +117,9 @@ async fn on_an_old_template_no_work_is_given_and_miners_are_told() {
         let job = miner.next_job(None);
         let solution = miner.solve(&job);
         assert_eq!(miner.send(&solution), Ok(()));
+        // What changes the difficulty gives nothing out again.
+        miner.suggest_difficulty(0.000_002);
+        assert_eq!(miner.next_job(None).id, job.id);
         // Who comes now gets the reason and no work.
         let mut late = Miner::connect(pool.stratum);
         late.wait_for_message("no new work");

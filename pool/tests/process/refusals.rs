@@ -153,6 +153,25 @@ async fn a_full_disk_refuses_shares_and_loses_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_written_ends_nothing() {
+    let Some(node) = Node::start(None).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let config = real::configure(dir.path(), &rpc(node.port, &node));
+    let pool = Pool::run_by(
+        Command::new("sh")
+            .args(["-c", "exec \"$@\" 2>/dev/full", "sh", env!("CARGO_BIN_EXE_wattproof-pool")])
+            .args(["run", "-c"])
+            .arg(&config),
+    );
+    let mut miner = Miner::connect(pool.stratum);
+    for _ in 0..2 {
+        let hash = block_in_place(|| find_block(&mut miner));
+        state(dir.path(), hash, BlockState::OnChain).await;
+    }
+    assert!(block_in_place(|| pool.stop()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lies_is_caught_and_named() {
     let Some(node) = Node::start(None).await else { return };
     let dir = tempfile::tempdir().unwrap();

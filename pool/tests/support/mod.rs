@@ -229,6 +229,18 @@ impl Miner {
         }
     }
 
+    /// Asks for another difficulty, and listens for as long as an answer may take.
+    pub(crate) fn suggest_difficulty(&mut self, difficulty: f64) {
+        let line = format!(
+            "{{\"id\":\"s\",\"method\":\"mining.suggest_difficulty\",\"params\":[{difficulty}]}}\n"
+        );
+        self.stream.write_all(line.as_bytes()).unwrap();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(300) {
+            assert!(self.exchange(), "the pool has gone");
+        }
+    }
+
     /// Whether a job has come.
     pub(crate) fn has_work(&self) -> bool {
         self.job.is_some()

@@ -277,6 +277,11 @@ impl Session {
         self.board.set(job, &self.settings.limits);
     }
 
+    /// Gives out nothing until the next [`Self::set_job`]. Shares of work that is out are taken.
+    pub fn withdraw_job(&mut self) {
+        self.board.withdraw();
+    }
+
     /// What happened, oldest first.
     pub fn poll(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -192,6 +192,11 @@ impl Board {
         }
     }
 
+    /// Has nothing to give out until the next job. What was given out stays good.
+    pub(super) fn withdraw(&mut self) {
+        self.current = None;
+    }
+
     /// Whether any work has been sent on this connection.
     pub(super) const fn has_given(&self) -> bool {
         self.told.difficulty.is_some()
