@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// A monotonic clock that starts at zero now.
+/// A monotonic clock that starts at zero now, for any thread.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time; it is read here only")]
-pub(crate) fn read() -> impl Fn() -> Duration {
+pub(crate) fn read() -> impl Fn() -> Duration + Send + Sync {
     let start = Instant::now();
     move || start.elapsed()
 }

@@ -1,17 +1,19 @@
 //! `wattproof-bench`: measured cases, each of which asserts its answer in every pass. A number
 //! from a run that got a wrong answer is never printed.
 //!
-//! Read [`measure`] first, then one file of [`cases`]. `record/` keeps dated results with machine
-//! and command. It deliberately compares nothing and judges nothing: figures are read side by
-//! side from the same machine.
+//! Read [`measure`] first, then one file of [`cases`]; [`pairs`] is for what is measured in turn,
+//! [`delays`] for what should not take long. `record/` keeps dated results with machine and
+//! command. It deliberately judges nothing: no run fails because it was slow.
 //!
 //! Units: every rate is in units of the case's own kind (hashes, shares) per second of wall-clock
 //! time.
 
 mod cases;
 mod clock;
+mod delays;
 mod machine;
 mod measure;
+mod pairs;
 mod report;
 
 use std::{
@@ -24,35 +26,59 @@ use std::{
 use clap::Parser;
 use kernels::Backend;
 
-use cases::{Case, CaseError, Choices};
-use measure::{Measured, Meter};
+use cases::{Case, CaseError, Choices, Finding, RIVAL};
+use measure::Meter;
 
 /// Measures what this machine does with the parts that work is counted in.
 #[derive(Debug, Parser)]
 #[command(name = "wattproof-bench", version)]
 struct Options {
-    /// What to measure; all of it when left out.
+    /// What to measure; all but the rival when left out.
     #[arg(value_enum)]
     cases: Vec<Case>,
-    /// How long each measurement runs, in seconds; one pass at least.
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-    seconds: f64,
-    /// Only this backend in the kernels case.
+    /// How long each measurement runs, in seconds; one pass at least. When left out, 1 for kernels
+    /// and miner, 3 for judge and ledger, 5 for each turn of a rival, who takes whole ones only.
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Only this backend in kernels, miner and rival.
     #[arg(long)]
     backend: Option<Backend>,
+    /// Only these numbers of versions, with commas between them: 1, 2, 4, 8, 16 and 64 for kernels,
+    /// one power of two up to 65536 for rival.
+    #[arg(long, value_delimiter = ',')]
+    versions: Vec<u32>,
+    /// These numbers of threads, with commas between them; one and all for kernels, all for miner,
+    /// one for rival when left out.
+    #[arg(long, value_delimiter = ',', value_parser = threads)]
+    threads: Vec<usize>,
+    /// Pairs of turns in miner and rival.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// Jobs that the miner's threads are given, to see how long they take to change.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    changes: u32,
+    /// Another miner's binary, which takes cpuminer's letters.
+    #[arg(long, env = RIVAL)]
+    rival: Option<PathBuf>,
+    /// Our miner's binary for rival; the one beside this program when left out.
+    #[arg(long)]
+    miner: Option<PathBuf>,
+    /// What the rival calls SHA-256d.
+    #[arg(long, default_value = "sha256d")]
+    algo: String,
     /// Where the ledger case makes its database; the system's place for temporary files when left
     /// out. On a file system in memory its figures mean nothing.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// One JSON object instead of a table.
+    /// One JSON object instead of tables.
     #[arg(long)]
     json: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let printed = measure_all(&options).map_err(|error| error.to_string()).and_then(|measured| {
-        let text = if options.json { report::json(&measured) } else { report::table(&measured) };
+    let printed = measure_all(&options).map_err(|error| error.to_string()).and_then(|findings| {
+        let text = if options.json { report::json(&findings) } else { report::table(&findings) };
         writeln!(io::stdout(), "{text}").map_err(|error| format!("standard output: {error}"))
     });
     match printed {
@@ -65,22 +91,45 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure_all(options: &Options) -> Result<Vec<Measured>, CaseError> {
-    let meter = Meter::new(Duration::from_secs_f64(options.seconds), clock::read());
-    let cases = if options.cases.is_empty() { &Case::ALL } else { &options.cases[..] };
-    let dir = options.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let choices = Choices { backend: options.backend, dir };
-    let mut measured = Vec::new();
+fn measure_all(options: &Options) -> Result<Vec<Finding>, CaseError> {
+    let cases = if options.cases.is_empty() { &Case::ALONE } else { &options.cases[..] };
+    let choices = options.choices();
+    let mut findings = Vec::new();
     for case in cases {
-        measured.extend(case.run(&meter, &choices)?);
+        let seconds = options.seconds.unwrap_or_else(|| case.usual_seconds());
+        let meter = Meter::new(Duration::from_secs_f64(seconds), clock::read());
+        findings.extend(case.run(&meter, &choices)?);
     }
-    Ok(measured)
+    Ok(findings)
+}
+
+impl Options {
+    fn choices(&self) -> Choices {
+        Choices {
+            backend: self.backend,
+            versions: self.versions.clone(),
+            threads: self.threads.clone(),
+            pairs: self.pairs,
+            changes: self.changes,
+            rival: self.rival.clone(),
+            miner: self.miner.clone(),
+            algorithm: self.algo.clone(),
+            dir: self.dir.clone().unwrap_or_else(std::env::temp_dir),
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     let range = 0.0..=3600.0;
     if range.contains(&value) { Ok(value) } else { Err(format!("{text} is not in 0 to 3600")) }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=1024) => Ok(threads),
+        Ok(_) | Err(_) => Err(format!("{text:?} is not in 1 to 1024")),
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +145,10 @@ mod tests {
         assert_eq!(options.cases, [Case::Ledger, Case::Kernels]);
         let options = Options::parse_from(["wattproof-bench", "--backend", "sha-ni"]);
         assert!(options.cases.is_empty() && options.backend == Some(Backend::ShaNi));
+        let line = "wattproof-bench kernels --versions 1,64 --threads 2,1 --pairs 3";
+        let options = Options::parse_from(line.split(' '));
+        assert_eq!((options.versions, options.threads), (vec![1, 64], vec![2, 1]));
+        assert_eq!(options.pairs, 3);
     }
 
     #[test]
@@ -103,6 +156,14 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(0.5));
         for wrong in ["-1", "3601", "NaN", "x"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn there_is_at_least_one_thread() {
+        assert_eq!(threads("2"), Ok(2));
+        for wrong in ["0", "1025", "-1", "all"] {
+            assert!(threads(wrong).is_err(), "{wrong}");
         }
     }
 }
