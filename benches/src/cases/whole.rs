@@ -9,7 +9,7 @@ mod rate;
 
 use std::{sync::Arc, time::Duration};
 
-use kernels::{Backend, Tile};
+use kernels::Tile;
 use miner::{
     clock::Clock,
     cpus::plan::Plan,
@@ -32,23 +32,24 @@ const LOOK: Duration = Duration::from_micros(50);
 /// The version bits of BIP 320.
 const MASK: u32 = 0x1fff_e000;
 
-/// The backend that is named, or the fastest here: its rate, then its delays.
+/// The backend that is named in its usual shape, or the fastest tile here: its rate, then its
+/// delays.
 pub(super) fn run(meter: &Meter, choices: &Choices) -> Result<Vec<Finding>, CaseError> {
     let tile = match choices.backend {
         Some(backend) => backend.into(),
-        None => usual_shape_of_the_fastest(meter),
+        None => fastest(meter),
     };
     let mut findings = Vec::new();
     for threads in choices.threads_or(&[super::usable_threads()]) {
         findings.push(Finding::Pairs(rate::run(meter, tile, threads, choices.pairs)?));
-        findings.push(Finding::Delays(job_change::run(tile.backend, threads, choices.changes)?));
+        findings.push(Finding::Delays(job_change::run(tile, threads, choices.changes)?));
     }
     Ok(findings)
 }
 
-fn usual_shape_of_the_fastest(meter: &Meter) -> Tile {
+fn fastest(meter: &Meter) -> Tile {
     let (fastest, _) = kernels::chooser::choose(&kernels::tiles(), &|| meter.now());
-    fastest.expect("the portable backend is always there").backend.into()
+    fastest.expect("the portable backend is always there")
 }
 
 /// The miner's hashing threads, at rest until they are given orders.
@@ -61,17 +62,17 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(backend: Backend, plan: &Plan) -> Result<Self, CaseError> {
+    fn start(tile: Tile, plan: &Plan) -> Result<Self, CaseError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .map_err(|error| CaseError::Workers(error.to_string()))?;
         let clock = Clock::start();
-        let device = Arc::new(Device::new("cpu", backend, plan.threads()));
+        let device = Arc::new(Device::new("cpu", tile, plan.threads()));
         let ends = workers::start(&device, plan, clock, runtime.handle())
             .map_err(|error| CaseError::Workers(error.to_string()))?;
-        Ok(Self { runtime, clock, device, layout: Layout::of_cpu(backend), ends })
+        Ok(Self { runtime, clock, device, layout: Layout::of_cpu(tile.backend), ends })
     }
 
     /// An empty book, dealing claims as the miner's does.

@@ -146,6 +146,9 @@ async fn a_block_found_while_the_node_is_down_is_handed_in_when_it_is_back() {
     let connected = spawn_blocking(move || {
         let mut miner = Miner::connect(stratum);
         assert!(miner.mine(|miner| miner.accepted >= 1));
+        // A share may have been a block: what is found from now on is to be on top of it.
+        miner.settle();
+        miner.listen();
         miner
     });
     let mut miner = connected.await.unwrap();

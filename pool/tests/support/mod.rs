@@ -235,6 +235,11 @@ impl Miner {
             "{{\"id\":\"s\",\"method\":\"mining.suggest_difficulty\",\"params\":[{difficulty}]}}\n"
         );
         self.stream.write_all(line.as_bytes()).unwrap();
+        self.listen();
+    }
+
+    /// Takes what the pool has to say, for as long as that may take, and hashes nothing.
+    pub(crate) fn listen(&mut self) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(300) {
             assert!(self.exchange(), "the pool has gone");

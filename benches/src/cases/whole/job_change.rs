@@ -9,7 +9,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use kernels::Backend;
+use kernels::Tile;
 use miner::{
     cpus::{
         plan::{Plan, Wishes},
@@ -40,15 +40,15 @@ const HITS: usize = 32;
 /// Work is held here and by the orders, besides the threads.
 const OTHER_HOLDERS: usize = 2;
 
-pub(super) fn run(backend: Backend, threads: usize, changes: u32) -> Result<Delays, CaseError> {
+pub(super) fn run(tile: Tile, threads: usize, changes: u32) -> Result<Delays, CaseError> {
     let wishes = Wishes { threads: Some(threads), ..Wishes::default() };
     let plan = Plan::new(&system::of_this_machine(), &wishes);
-    let mut changing = Changing::start(Workers::start(backend, &plan)?)?;
+    let mut changing = Changing::start(Workers::start(tile, &plan)?)?;
     let delays: Result<Vec<Duration>, WrongAnswer> =
         (1..=changes).map(|number| changing.change(number)).collect();
     let delays = delays?;
     changing.finish(changes + 1)?;
-    let name = format!("job change/{backend}/{}", counted(threads, "thread"));
+    let name = format!("job change/{tile}/{}", counted(threads, "thread"));
     Ok(Delays::new(name, BAR, delays))
 }
 
@@ -57,7 +57,7 @@ struct Changing {
     workers: Workers,
     book: Book,
     work: Arc<Work>,
-    /// What they had done when that work came.
+    /// What they had done when all of them had it.
     hashes: Hashes,
 }
 
@@ -68,35 +68,39 @@ impl Changing {
         workers.order(Orders::Mine(Arc::clone(&work)));
         let hashes = workers.device.hashes();
         let changing = Self { workers, book, work, hashes };
-        changing.wait_until_taken_up()?;
+        changing.wait_until("every thread on the first work", || changing.is_taken_up())?;
         Ok(changing)
     }
 
     /// One job more; how long it took until all threads had it.
     fn change(&mut self, number: u32) -> Result<Duration, WrongAnswer> {
         thread::sleep(BETWEEN + STEP * (number % STEPS));
-        let (before, now) = (self.workers.device.hashes(), self.workers.clock.now());
-        WrongAnswer::unless_equal("hashes between two jobs", &true, &(before > self.hashes))?;
-        self.hashes = before;
-        let next = job(number, barren(), now);
+        self.wait_until("hashes of the work at hand", || {
+            self.workers.device.hashes() > self.hashes
+        })?;
+        let next = job(number, barren(), self.workers.clock.now());
         let begin = self.workers.clock.elapsed();
         let next = Arc::new(self.book.work(next, 0));
         let last = std::mem::replace(&mut self.work, next);
         self.workers.order(Orders::Mine(Arc::clone(&self.work)));
-        self.wait_until_taken_up()?;
+        self.wait_until("every thread on the new work", || self.is_taken_up())?;
         let took = self.workers.clock.elapsed().saturating_sub(begin);
         WrongAnswer::unless_equal("who holds the work before", &1, &holders(&last))?;
         let all = OTHER_HOLDERS + self.workers.device.threads();
         WrongAnswer::unless_equal("who holds the work", &all, &holders(&self.work))?;
+        self.hashes = self.workers.device.hashes();
         Ok(took)
     }
 
-    fn wait_until_taken_up(&self) -> Result<(), WrongAnswer> {
-        let all = OTHER_HOLDERS + self.workers.device.threads();
+    fn is_taken_up(&self) -> bool {
+        holders(&self.work) >= OTHER_HOLDERS + self.workers.device.threads()
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn() -> bool) -> Result<(), WrongAnswer> {
         let begin = self.workers.clock.elapsed();
-        while holders(&self.work) < all {
+        while !done() {
             if self.workers.clock.elapsed().saturating_sub(begin) > PATIENCE {
-                return Err(nothing("every thread on the new work"));
+                return Err(nothing(what));
             }
             thread::sleep(LOOK);
         }

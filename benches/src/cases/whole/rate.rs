@@ -36,14 +36,14 @@ pub(super) fn run(
     threads: usize,
     pairs: u32,
 ) -> Result<Pairs, CaseError> {
-    let mut workers = Workers::start(tile.backend, &Plan::free(threads))?;
+    let mut workers = Workers::start(tile, &Plan::free(threads))?;
     let versions = tile.backend.versions_per_slice();
     let rates = in_turn(pairs, |side| match side {
         Side::Ours => Ok::<f64, CaseError>(turn(&mut workers, meter.duration())?),
         Side::Theirs => Ok(search::measure(meter, tile, versions, threads)?.per_second),
     })?;
     Ok(Pairs {
-        name: format!("miner/{}/{}", tile.backend, counted(threads, "thread")),
+        name: format!("miner/{tile}/{}", counted(threads, "thread")),
         ours: "the miner's threads".to_owned(),
         theirs: "the kernel alone".to_owned(),
         unit: "hashes",
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn workers() -> Workers {
-        Workers::start(Backend::Portable, &Plan::free(1)).unwrap()
+        Workers::start(Backend::Portable.into(), &Plan::free(1)).unwrap()
     }
 
     fn known(workers: &Workers) -> (Arc<Work>, Known) {
