@@ -14,6 +14,9 @@ const FIRST_HASHES: u64 = 512;
 /// Fewest hashes of a slice: below this the call itself would cost more than the hashing.
 const HASHES_MIN: u64 = 256;
 
+/// Nonces of the largest vector.
+const VECTOR: u32 = 16;
+
 /// A worker's measured speed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
@@ -37,7 +40,9 @@ impl Pace {
         };
         let versions = u64::try_from(versions).unwrap_or(u64::MAX).max(1);
         let nonces = u32::try_from((hashes / versions).max(1)).unwrap_or(u32::MAX);
-        nonces.min(left)
+        // A vector that is cut in two would be hashed twice.
+        let whole = if nonces > VECTOR { nonces - nonces % VECTOR } else { nonces };
+        whole.min(left)
     }
 
     /// Takes the measurement of a slice.
