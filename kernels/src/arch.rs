@@ -24,7 +24,7 @@ pub(crate) fn portable() -> Box<dyn Kernel> {
 #[cfg(all(target_arch = "x86_64", not(force_portable)))]
 pub(crate) fn shani() -> Result<Box<dyn Kernel>, &'static str> {
     let proof = x86::shani::ShaNi::detect()
-        .ok_or("this processor lacks one of the instruction sets sha, ssse3 and sse4.1")?;
+        .ok_or("this processor lacks one of the instruction sets sha, avx, ssse3 and sse4.1")?;
     Ok(Box::new(x86::shani::Kernel::new(proof)))
 }
 

@@ -5,7 +5,7 @@
 //!   first hashes of two lanes beside the second hashes of the two before them;
 //! - versions change the first block alone, so that all versions of one nonce share the second
 //!   block's message schedule: it is made once per nonce, and two versions at a time run on it;
-//! - 61 of the 128 instructions are left: rounds 0 to 3 of the second block are one addition
+//! - 61 of the 64 instructions that do two rounds each are left: rounds 0 to 3 of the second block are one addition
 //!   ([`state_before_nonce`]), and the last word of the second hash is known after its round 60.
 //!
 //! A call answers for the one before it, so that one call more is made at the end. Few versions, and
