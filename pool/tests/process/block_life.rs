@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 use crate::{
     real::{
         OTHER, block_from_elsewhere, blocks, credits, find_block, immature, newer_work, rpc,
-        shares, solve, solve_job, start, state, tip,
+        shares, solve, solve_job, start, state, take_block, tip,
     },
     support::{ADDRESS, Miner, node::Node},
     verify,
@@ -254,19 +254,17 @@ async fn a_block_whose_share_was_answered_is_never_lost() {
         let pool = start(dir.path(), &rpc(node.port, &node));
         let mut miner = Miner::connect(pool.stratum);
         block_in_place(|| {
-            let (_, solution, hash) = solve(&mut miner);
             // Killed as soon as "true" has come.
-            miner.send(&solution).unwrap();
+            let (_, hash) = take_block(&mut miner);
             pool.kill();
             found.push(hash);
         });
         let kept: Vec<_> = blocks(dir.path()).into_iter().map(|block| block.hash).collect();
-        assert_eq!(kept, found);
+        assert!(found.iter().all(|hash| kept.contains(hash)), "{found:?} {kept:?}");
     }
     let pool = start(dir.path(), &rpc(node.port, &node));
-    for hash in found {
-        state(dir.path(), hash, BlockState::OnChain).await;
-    }
+    // Two may have been found at one height; the first of all is on the chain.
+    state(dir.path(), found[0], BlockState::OnChain).await;
     assert!(block_in_place(|| pool.stop()));
     verify(dir.path());
 }

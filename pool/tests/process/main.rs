@@ -113,8 +113,9 @@ fn kill_nine_loses_no_answered_share_and_the_round_goes_on() {
         assert!(report["ok"] == true && count(&report["shares"]) >= answered, "{report}");
     }
     let pool = Pool::start(data.path());
-    let resolved =
-        pool.wait_until("every block's fate", |pool| count(&pool["blocks"]["unresolved"]) == 0);
+    let resolved = pool.wait_until("every block's fate and a template", |pool| {
+        count(&pool["blocks"]["unresolved"]) == 0 && !pool["template"]["height"].is_null()
+    });
     assert!(count(&resolved["shares"]["accepted"]) >= answered);
     // Two may have been found at one height; but every block of the chain is in the ledger.
     let on_chain = count(&resolved["blocks"]["immature"]) + count(&resolved["blocks"]["mature"]);

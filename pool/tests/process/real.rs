@@ -98,10 +98,22 @@ pub(crate) fn solve_job(miner: &mut Miner, job: &ClientJob) -> (Solution, BlockI
     (solution, hash)
 }
 
+/// Finds a block whose share is taken; one that came too late, for a tip that has just moved as it
+/// may after a start, is not the one.
+pub(crate) fn take_block(miner: &mut Miner) -> (Arc<ClientJob>, BlockId) {
+    for _ in 0..20 {
+        let (job, solution, hash) = solve(miner);
+        match miner.send(&solution) {
+            Ok(()) => return (job, hash),
+            Err(why) => assert!(why.contains("21"), "{why}"),
+        }
+    }
+    panic!("the tip never stays");
+}
+
 /// Finds a block and waits for the work on top of it.
 pub(crate) fn find_block(miner: &mut Miner) -> BlockId {
-    let (job, solution, hash) = solve(miner);
-    miner.send(&solution).unwrap();
+    let (job, hash) = take_block(miner);
     newer_work(miner, &job);
     hash
 }
