@@ -12,7 +12,7 @@ use crate::{
         OTHER, block_from_elsewhere, blocks, credits, find_block, immature, newer_work, rpc,
         shares, solve, solve_job, start, state, take_block, tip,
     },
-    support::{ADDRESS, Miner, node::Node},
+    support::{ADDRESS, Miner, PATIENCE, node::Node},
     verify,
     wire::{Fault, Wire},
 };
@@ -263,8 +263,18 @@ async fn a_block_whose_share_was_answered_is_never_lost() {
         assert!(found.iter().all(|hash| kept.contains(hash)), "{found:?} {kept:?}");
     }
     let pool = start(dir.path(), &rpc(node.port, &node));
-    // Two may have been found at one height; the first of all is on the chain.
-    state(dir.path(), found[0], BlockState::OnChain).await;
+    // Two may have been found at one height; but every block of the chain is in the ledger.
+    let height = usize::try_from(tip(&node.client).await.height).unwrap();
+    let on_chain = || {
+        let all = blocks(dir.path());
+        all.iter().filter(|block| block.state == BlockState::OnChain).count()
+    };
+    let settled = async {
+        while on_chain() < height {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, settled).await.is_ok(), "{height} {}", on_chain());
     assert!(block_in_place(|| pool.stop()));
     verify(dir.path());
 }
