@@ -1,4 +1,4 @@
-//! Has the vector code written that `src/arch/x86` includes.
+//! Has the constants and the vector code written that `src` includes.
 
 use std::{env, fs, path::Path};
 
@@ -9,6 +9,10 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(force_portable)");
     let folder = env::var_os("OUT_DIR").expect("cargo names the folder for what a build makes");
     let files = [
+        ("initial.rs", codegen::initial_state()),
+        ("round.rs", codegen::round_constants()),
+        ("layout.rs", codegen::layout()),
+        ("rows.rs", codegen::rows()),
         ("avx512.rs", codegen::rust(Unit::Avx512)),
         ("avx2.rs", codegen::rust(Unit::Avx2)),
         ("sha_ni.rs", codegen::sha_ni::rust()),

@@ -58,7 +58,6 @@ struct Nodes {
 }
 
 /// How many operations a lane takes.
-#[cfg(test)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     /// Additions.
@@ -218,7 +217,6 @@ impl Graph {
     }
 
     /// What these results cost in each lane.
-    #[cfg(test)]
     pub(crate) fn count(&self, results: &[Value]) -> Count {
         let mut count = Count::default();
         for node in self.live(results) {

@@ -4,7 +4,9 @@
 //! graph underneath folds constants and finds what all lanes share; `steps` breaks it down for a
 //! vector unit and puts independent hashes side by side, `registers` finds places for the values,
 //! `x86` writes the assembly and `scalar` the Rust for what all lanes share. [`rust`] puts these
-//! together into the module that the build of `kernels` includes.
+//! together into the module that the build of `kernels` includes; [`layout`], [`rows`],
+//! [`initial_state`] and [`round_constants`] are what its other modules take from the description.
+//! [`wgsl`] writes the shaders that GPUs run.
 //!
 //! It deliberately runs nothing and knows no processor by name: which of the shapes it writes is
 //! the fastest is measured where they run. How many operations a hash takes is a test here.
@@ -19,7 +21,8 @@ pub mod sha_ni;
 #[cfg(test)]
 mod simulate;
 mod steps;
+pub mod wgsl;
 mod x86;
 
-pub use module::rust;
+pub use module::{initial_state, layout, round_constants, rows, rust};
 pub use steps::Unit;

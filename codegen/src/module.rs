@@ -1,4 +1,5 @@
-//! The module that the build of the kernels includes: every shape's code for one vector unit.
+//! The modules that the build of the kernels includes: every shape's code for one vector unit, and
+//! what the kernels must know of the description to use it.
 //!
 //! A shape is a choice of what runs side by side. Plain: one hash after the other, as described.
 //! Interleaved: the second hash of one lot of nonces beside the first hash of the next, so that
@@ -8,18 +9,59 @@ use std::fmt::Write as _;
 
 use super::graph::{Value, is_lane};
 use super::registers::allocate;
-use super::scalar::function;
+use super::scalar::{function, number, words};
 use super::sha256::{self, Described, INPUTS};
 use super::steps::{Program, Source, Unit, chain, interleave, lower, lower_to};
 use super::x86::{DIGESTS_MAX, assembly};
 
-/// Rust source of all shapes that suit this unit.
+/// Rust source of `INITIAL`, the state that SHA-256 starts from.
+#[must_use]
+pub fn initial_state() -> String {
+    words("The state that a hash starts from (section 5.3.3).", "INITIAL", &sha256::INITIAL)
+}
+
+/// Rust source of `ROUND`, the constants of SHA-256's rounds.
+#[must_use]
+pub fn round_constants() -> String {
+    words("The constants of the rounds (section 4.2.2).", "ROUND", &sha256::K)
+}
+
+/// Rust source of what the units' code has in common: how many inputs a version has (`INPUTS`),
+/// and where they begin (`MIDSTATE`, `TAIL`, `BEFORE_NONCE`).
+#[must_use]
+pub fn layout() -> String {
+    [
+        number("What the code is given of one version, in words.", "INPUTS", INPUTS),
+        number(
+            "Where among these the state after the first block is.",
+            "MIDSTATE",
+            sha256::MIDSTATE,
+        ),
+        number("Where the second block's words before the nonce are.", "TAIL", sha256::TAIL),
+        number(
+            "Where the state after round 3 is, with zero for the nonce.",
+            "BEFORE_NONCE",
+            sha256::BEFORE_NONCE,
+        ),
+    ]
+    .concat()
+}
+
+/// Rust source of `ROWS`, the vectors of a message schedule.
+#[must_use]
+pub fn rows() -> String {
+    number("Vectors of a message schedule.", "ROWS", sha256::ROWS)
+}
+
+/// Rust source of all shapes that suit this unit, with its `LANES` and the `COPIES` of a shared word.
 ///
 /// It expects `Part` in the scope that includes it: a function with the words that it is given, the
 /// vectors of memory that it needs, and the operations that it does in each lane.
 #[must_use]
 pub fn rust(unit: Unit) -> String {
-    let mut module = Module { unit, text: String::new() };
+    let text = number("Lanes of a vector.", "LANES", unit.lanes())
+        + &number("How often a shared word stands in memory.", "COPIES", unit.copies());
+    let mut module = Module { unit, text };
     let (direct, one, two) = (sha256::direct(), sha256::rounds(1), sha256::rounds(2));
     let seconds = [1, 2].map(|digests| lower(&sha256::second(digests), unit));
     module.schedule();

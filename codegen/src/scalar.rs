@@ -1,4 +1,5 @@
-//! Rust for what all lanes share: the words of a program's table, from the inputs of the job.
+//! Rust for what all lanes share: the words of a program's table, from the inputs of the job, and
+//! constants.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -26,7 +27,21 @@ pub(crate) fn function(name: &str, graph: &Graph, words: &[Value], inputs: usize
     text
 }
 
-fn needed(graph: &Graph, words: &[Value]) -> BTreeSet<usize> {
+/// A constant `name` with these words, for the crate that includes it.
+pub(crate) fn words(about: &str, name: &str, words: &[u32]) -> String {
+    let count = words.len();
+    let each: Vec<String> =
+        words.iter().map(|word| format!("0x{:04x}_{:04x}", word >> 16, word & 0xffff)).collect();
+    format!("/// {about}\npub(crate) const {name}: [u32; {count}] = [{}];\n", each.join(", "))
+}
+
+/// A number `name`, for the module around the one that includes it.
+pub(crate) fn number(about: &str, name: &str, number: usize) -> String {
+    format!("/// {about}\npub(super) const {name}: usize = {number};\n")
+}
+
+/// The uniform nodes that these words need, in an order of computation.
+pub(crate) fn needed(graph: &Graph, words: &[Value]) -> BTreeSet<usize> {
     let mut needed = BTreeSet::new();
     let mut open: Vec<Value> = words.to_vec();
     while let Some(value) = open.pop() {

@@ -5,14 +5,15 @@
 //! block's message schedule by all versions. The second hash is followed to its round 60 only:
 //! what is `e` then is `h` after round 63, the word of the digest that must be small.
 //!
-//! Four descriptions, all with nonces in the lanes:
+//! Five descriptions; four have nonces in the lanes:
 //! - [`direct`]: the first hash of one version; schedule and rounds together;
 //! - [`schedule`]: the words of the second block's schedule with the rounds' constants added, for
 //!   all versions of these nonces;
 //! - [`rounds`]: first hashes of versions on such a schedule;
-//! - [`second`]: second hashes.
+//! - [`second`]: second hashes;
+//! - [`prepare`], with versions in the lanes: what the hashes of a version start from.
 //!
-//! Rounds and constants: FIPS 180-4.
+//! Rounds and constants: FIPS 180-4. The kernels take theirs from here, as their build writes them.
 
 use super::graph::{Graph, Logic, Value};
 
@@ -43,19 +44,23 @@ pub(crate) const K: [u32; 64] = [
 
 /// Uniform inputs of one version. 0 to 7: the midstate; 8 to 10: the second block's words before
 /// the nonce; 16 to 23: the state after round 3 with zero for the nonce. The next version's follow.
-const MIDSTATE: usize = 0;
-const TAIL: usize = 8;
-const BEFORE_NONCE: usize = 16;
+pub(crate) const MIDSTATE: usize = 0;
+pub(crate) const TAIL: usize = 8;
+pub(crate) const BEFORE_NONCE: usize = 16;
 /// Uniform inputs of each version.
 pub(crate) const INPUTS: usize = 24;
 /// Lane input 0 is the nonce's word; input `SCHEDULE + row` is a row of the schedule's table, whose
 /// first is that of round [`FIRST_ROUND`].
 pub(crate) const NONCE: usize = 0;
 pub(crate) const SCHEDULE: usize = 100;
+/// Uniform input `FIRST_BLOCK + i` is word i of a header's first block, whose version is lane input 0.
+pub(crate) const FIRST_BLOCK: usize = 300;
 /// Lane input `DIGEST + i` is word i of the first hash.
 pub(crate) const DIGEST: usize = 200;
 /// The first word of the schedule that is not the same for all nonces is the nonce itself.
 pub(crate) const FIRST_ROUND: usize = 4;
+/// Rows of the schedule's table: a word for each round from then on.
+pub(crate) const ROWS: usize = K.len() - FIRST_ROUND;
 /// After this round of the second hash `e` is the digest's last word but for an addition.
 const LAST_ROUND: usize = 60;
 
@@ -149,6 +154,30 @@ pub(crate) fn second(digests: usize) -> Described {
     }
     let results = states.into_iter().map(|state| state[4]).collect();
     Described { graph: hashers.graph, results }
+}
+
+/// What a version's hashes start from: the midstate, and the state after round 3 with zero for the
+/// nonce; 8 words each.
+pub(crate) fn prepare() -> Described {
+    let mut graph = Graph::default();
+    let mut message = vec![graph.lane_input(0)];
+    message.extend((1..16).map(|i| graph.uniform_input(FIRST_BLOCK + i)));
+    let tail: [Value; 3] = std::array::from_fn(|i| graph.uniform_input(TAIL + i));
+    let mut hasher = Hasher { graph, words: message };
+    let initial = INITIAL.map(Value::Const);
+    let mut state = initial;
+    for round in 0..64 {
+        let word = hasher.word_with_constant(round, 0);
+        state = hasher.round(state, word);
+    }
+    let mut results = hasher.digest(initial, state);
+    let mut state = std::array::from_fn(|i| results[i]);
+    for (word, k) in tail.into_iter().chain([Value::Const(0)]).zip(K) {
+        let word = hasher.graph.sum(&[word, Value::Const(k)]);
+        state = hasher.round(state, word);
+    }
+    results.extend(state);
+    Described { graph: hasher.graph, results }
 }
 
 /// The second block of a header, with the nonce in every lane.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::graph::{Graph, Logic, Op, Value};
 use super::registers::{Allocated, Instruction, Place, allocate};
-use super::sha256::{self, Described, INPUTS};
+use super::sha256::{self, BEFORE_NONCE, Described, INPUTS, MIDSTATE, ROWS};
 use super::steps::{Code, Program, Source, Unit, chain, interleave, lower, lower_to};
 
 /// Memory by place, and the words of the tables.
@@ -73,6 +73,11 @@ impl Lane {
             };
         }
     }
+
+    /// The results, in their registers.
+    fn answer(&self, allocated: &Allocated) -> Vec<u32> {
+        allocated.results.iter().map(|register| self.registers[register]).collect()
+    }
 }
 
 /// The words that all lanes share, worked out node by node.
@@ -137,16 +142,17 @@ fn inputs(version: u32) -> [u32; INPUTS] {
         version.wrapping_mul(0x9e37_79b9).wrapping_add(u32::try_from(i).unwrap() << 20)
     });
     let [x, y, z] = TAIL;
+    let before_nonce = compress(midstate, block(&[x, y, z, 0], 640), 4);
     let mut inputs = [0; INPUTS];
-    inputs[..8].copy_from_slice(&midstate);
-    inputs[8..11].copy_from_slice(&TAIL);
-    inputs[16..].copy_from_slice(&compress(midstate, block(&[x, y, z, 0], 640), 4));
+    inputs[MIDSTATE..][..8].copy_from_slice(&midstate);
+    inputs[sha256::TAIL..][..3].copy_from_slice(&TAIL);
+    inputs[BEFORE_NONCE..][..8].copy_from_slice(&before_nonce);
     inputs
 }
 
 /// The last word of the double hash.
 fn expected(inputs: &[u32; INPUTS], nonce: u32) -> u32 {
-    let midstate: [u32; 8] = inputs[..8].try_into().unwrap();
+    let midstate: [u32; 8] = inputs[MIDSTATE..][..8].try_into().unwrap();
     let [x, y, z] = TAIL;
     let digest = compress(midstate, block(&[x, y, z, nonce], 640), 64);
     compress(sha256::INITIAL, block(&digest, 256), 64)[7]
@@ -162,6 +168,9 @@ struct Hashes {
     program: Program,
     allocated: Allocated,
     shared: Vec<u32>,
+    /// The second hashes alone, for the answer that is still owed at the end.
+    last: Program,
+    unit: Unit,
 }
 
 impl Hashes {
@@ -171,27 +180,34 @@ impl Hashes {
         join: fn(&Program, &Program) -> Program,
         versions: &[u32],
     ) -> Self {
-        let program = join(
-            &lower_to(&first, unit, Source::Digest),
-            &lower(&sha256::second(versions.len()), unit),
-        );
+        let last = lower(&sha256::second(versions.len()), unit);
+        let program = join(&lower_to(&first, unit, Source::Digest), &last);
         let inputs: Vec<u32> = versions.iter().flat_map(|version| inputs(*version)).collect();
         let shared =
             program.shared.iter().map(|word| evaluate(&first.graph, *word, &inputs)).collect();
         let allocated = allocated(&program, unit);
-        Self { lane: Lane::default(), first, program, allocated, shared }
+        Self { lane: Lane::default(), first, program, allocated, shared, last, unit }
     }
 
     fn hash(&mut self, nonce: u32) -> Vec<u32> {
         assert!(!self.first.results.is_empty(), "it hashes");
         self.lane.run(&self.allocated, &self.shared, &self.program.constants, nonce);
-        self.allocated.results.iter().map(|register| self.lane.registers[register]).collect()
+        self.lane.answer(&self.allocated)
+    }
+
+    /// The answer to the last call of interleaved code, from nothing but the digests it left.
+    fn drain(mut self) -> Vec<u32> {
+        assert!(self.last.shared.is_empty(), "it is given no words of a version");
+        self.lane = Lane { digests: self.lane.digests, ..Lane::default() };
+        let allocated = allocated(&self.last, self.unit);
+        self.lane.run(&allocated, &[], &self.last.constants, 0);
+        self.lane.answer(&allocated)
     }
 
     /// The rows for this nonce.
-    fn schedule(&mut self, unit: Unit, nonce: u32) {
+    fn schedule(&mut self, nonce: u32) {
         let described = sha256::schedule();
-        let program = lower_to(&described, unit, Source::Row);
+        let program = lower_to(&described, self.unit, Source::Row);
         let inputs = inputs(0);
         let word = |value: &Value| evaluate(&described.graph, *value, &inputs);
         for (row, value) in described.results.iter().enumerate() {
@@ -200,7 +216,9 @@ impl Hashes {
             }
         }
         let shared: Vec<u32> = program.shared.iter().map(word).collect();
-        self.lane.run(&allocated(&program, unit), &shared, &program.constants, nonce);
+        self.lane.run(&allocated(&program, self.unit), &shared, &program.constants, nonce);
+        assert!((0..ROWS).all(|row| self.lane.rows.contains_key(&row)), "every round has its row");
+        assert_eq!(self.lane.rows.len(), ROWS, "the table has no more");
     }
 }
 
@@ -212,7 +230,7 @@ fn plain_code_hashes_as_the_standard_says() {
         let mut direct = Hashes::new(sha256::direct(), unit, chain, &[7]);
         let mut rounds = Hashes::new(sha256::rounds(1), unit, chain, &[7]);
         for nonce in NONCES {
-            rounds.schedule(unit, nonce);
+            rounds.schedule(nonce);
             let expected = vec![expected(&inputs(7), nonce)];
             assert_eq!(direct.hash(nonce), expected, "{unit:?}");
             assert_eq!(rounds.hash(nonce), expected, "{unit:?}");
@@ -221,21 +239,28 @@ fn plain_code_hashes_as_the_standard_says() {
 }
 
 #[test]
-fn interleaved_code_answers_one_call_late() {
+fn interleaved_code_answers_one_call_late_and_the_last_call_when_drained() {
     for unit in [Unit::Avx512, Unit::Avx2] {
-        for versions in [&[7_u32][..], &[7, 8]] {
-            let first = sha256::rounds(versions.len());
-            let mut rounds = Hashes::new(first, unit, interleave, versions);
+        let cases: [(Described, &[u32]); 3] =
+            [(sha256::direct(), &[7]), (sha256::rounds(1), &[7]), (sha256::rounds(2), &[7, 8])];
+        for (case, (first, versions)) in cases.into_iter().enumerate() {
+            let answers = |nonce| -> Vec<u32> {
+                versions.iter().map(|version| expected(&inputs(*version), nonce)).collect()
+            };
+            let mut hashes = Hashes::new(first, unit, interleave, versions);
             let mut before = None;
             for nonce in NONCES {
-                rounds.schedule(unit, nonce);
-                let answer = rounds.hash(nonce);
+                // The direct code has no table.
+                if case > 0 {
+                    hashes.schedule(nonce);
+                }
+                let answer = hashes.hash(nonce);
                 if let Some(nonce) = before.replace(nonce) {
-                    let expected: Vec<u32> =
-                        versions.iter().map(|v| expected(&inputs(*v), nonce)).collect();
-                    assert_eq!(answer, expected, "{unit:?}, {} versions", versions.len());
+                    assert_eq!(answer, answers(nonce), "{unit:?}, case {case}");
                 }
             }
+            let last = before.unwrap();
+            assert_eq!(hashes.drain(), answers(last), "{unit:?}, case {case}, drained");
         }
     }
 }

@@ -160,6 +160,13 @@ impl Counter {
         self.add(now, elapsed, MicroJoules::new(difference))
     }
 
+    /// Takes a reading of a device that was away: whatever its counter shows, it may have started
+    /// over meanwhile, so that what it counted since the last reading is lost.
+    pub(crate) fn restart(&mut self, raw: MicroJoules, at: Duration) -> Step {
+        let length = self.last.map_or(Duration::ZERO, |last| at.saturating_sub(last.at));
+        self.begin_anew(Reading { raw: raw.get(), at }, length, GapReason::Reset)
+    }
+
     /// Notes a reading that failed. Nothing is lost if a later one succeeds in time.
     pub fn failed(&mut self, reason: GapReason, at: Duration) -> Step {
         self.failing = Some(reason);

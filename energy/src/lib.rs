@@ -1,9 +1,9 @@
 //! Energy as evidence: meters to microjoules, signed reports, the pool's book of them, and carbon.
 //!
 //! Read in this order: [`meter`] (what a meter is), [`counter`] (how readings become energy that
-//! only grows), [`rapl`] and [`model`] (two sources of readings), [`report`] (what a miner signs and
-//! a pool checks), [`book`] (what a pool credits), [`carbon`] and [`efficiency`] (what it makes of
-//! it).
+//! only grows), [`rapl`] and [`model`] (two sources of readings for a processor), [`nvml`] and
+//! [`hwmon`] (two for a graphics board, which [`pci`] names), [`report`] (what a miner signs and a
+//! pool checks), [`book`] (what a pool credits), [`carbon`] and [`efficiency`] (what it makes of it).
 //!
 //! What holds everywhere:
 //! - Energy is an integer of microjoules that never falls. Where it could not be measured there is
@@ -18,15 +18,20 @@
 //! Units: microjoules, milliwatts, parts per million for coverage and uncertainty, milligrams per
 //! kilowatt hour for intensities. Floats appear in reports' JSON and in ratios, never in sums.
 
+mod board;
 pub mod book;
 pub mod carbon;
 pub mod counter;
 pub mod efficiency;
+pub mod hwmon;
 pub mod integrator;
 pub mod meter;
 pub mod model;
+pub mod nvml;
+pub mod pci;
 pub mod rapl;
 pub mod report;
 mod table;
+pub mod tree;
 
 pub use ed25519_dalek::SigningKey;

@@ -24,7 +24,10 @@ use units::{MicroJoules, MilliWatts};
 use crate::{
     counter::{Counter, GapReason, Limits, Step},
     meter::{Kind, MeterId, MeterSpec, Scope, Tier},
+    tree::{Failure, read_number, read_text},
 };
+
+pub use crate::tree::Tree;
 
 /// Where the zones are, from the root of the tree.
 const FOLDER: &str = "class/powercap";
@@ -38,21 +41,6 @@ const MIRROR_TOLERANCE: MicroJoules = MicroJoules::new(1_000_000);
 const PSYS_UNCERTAINTY_PPM: u32 = 80_000;
 /// The packages' counters are the processor alone.
 const PACKAGE_UNCERTAINTY_PPM: u32 = 100_000;
-
-/// A tree of small files, such as `/sys`. Paths are relative to its root, with `/` between names.
-pub trait Tree {
-    /// The whole of a file.
-    ///
-    /// # Errors
-    /// As the system says.
-    fn read(&self, path: &str) -> io::Result<Vec<u8>>;
-
-    /// The names in a folder, in any order.
-    ///
-    /// # Errors
-    /// As the system says.
-    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
-}
 
 /// Why there is no meter here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +74,14 @@ impl Unavailable {
             Self::Unreadable { .. } => "unreadable",
         }
     }
+
+    fn of(failure: Failure) -> Self {
+        let path = failure.path().clone();
+        if failure.gap() == GapReason::Permission {
+            return Self::Permission { path };
+        }
+        Self::Unreadable { path, reason: failure.reason() }
+    }
 }
 
 /// The processor meter of a machine.
@@ -116,6 +112,19 @@ impl Rapl {
         let found = find_zones(tree)?;
         let psys: Vec<Found> =
             found.iter().filter(|zone| zone.counts_platform()).cloned().collect();
+        Self::choose(found, psys, at)
+    }
+
+    /// As [`Self::discover`], without the platform: beside boards with meters of their own, since
+    /// a platform's counter need not see what a board draws from the power supply by itself.
+    ///
+    /// # Errors
+    /// Why there is nothing to read.
+    pub fn discover_packages(tree: &dyn Tree, at: Duration) -> Result<Self, Unavailable> {
+        Self::choose(find_zones(tree)?, Vec::new(), at)
+    }
+
+    fn choose(found: Vec<Found>, psys: Vec<Found>, at: Duration) -> Result<Self, Unavailable> {
         let is_platform = !psys.is_empty();
         let chosen = if is_platform { psys } else { packages_and_dram(found) };
         if chosen.is_empty() {
@@ -143,7 +152,7 @@ impl Rapl {
         let before = self.total();
         let mut gap = None;
         for zone in &mut self.zones {
-            let step = match read_number(tree, &zone.file("energy_uj")) {
+            let step = match read_microjoules(tree, &zone.file("energy_uj")) {
                 Ok(raw) => zone.counter.advance(raw, at),
                 Err(failure) => zone.counter.failed(failure.gap(), at),
             };
@@ -279,7 +288,7 @@ fn find_zones(tree: &dyn Tree) -> Result<Vec<Found>, Unavailable> {
     let mut folders = match tree.list(FOLDER) {
         Ok(folders) => folders,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unavailable::Absent),
-        Err(error) => return Err(Failure::of(FOLDER, &error).into_unavailable()),
+        Err(error) => return Err(Unavailable::of(Failure::of(FOLDER, &error))),
     };
     folders.sort();
     let (standard, others): (Vec<&String>, Vec<&String>) =
@@ -298,11 +307,11 @@ fn find_zones(tree: &dyn Tree) -> Result<Vec<Found>, Unavailable> {
 
 fn open(tree: &dyn Tree, folder: &str) -> Result<Option<Found>, Unavailable> {
     let file = |name: &str| format!("{FOLDER}/{folder}/{name}");
-    let name = read_text(tree, &file("name")).map_err(Failure::into_unavailable)?;
+    let name = read_text(tree, &file("name")).map_err(Unavailable::of)?;
     if !(name.starts_with("package") || name == "psys" || name == "dram") {
         return Ok(None);
     }
-    let number = |path: &str| read_number(tree, path).map_err(Failure::into_unavailable);
+    let number = |path: &str| read_microjoules(tree, path).map_err(Unavailable::of);
     let (range, raw) = (number(&file("max_energy_range_uj"))?, number(&file("energy_uj"))?);
     Ok(Some(Found { folder: folder.to_owned(), name, range, raw }))
 }
@@ -356,51 +365,8 @@ fn mean_power(energy: MicroJoules, elapsed: Duration) -> Option<MilliWatts> {
     u64::try_from(milliwatts).ok().filter(|milliwatts| *milliwatts > 0).map(MilliWatts::new)
 }
 
-/// A file that gave nothing.
-#[derive(Debug)]
-enum Failure {
-    Io { path: String, kind: io::ErrorKind, reason: String },
-    Malformed { path: String, text: String },
-}
-
-impl Failure {
-    fn of(path: &str, error: &io::Error) -> Self {
-        Self::Io { path: path.to_owned(), kind: error.kind(), reason: error.to_string() }
-    }
-
-    fn gap(&self) -> GapReason {
-        match self {
-            Self::Malformed { .. } => GapReason::Malformed,
-            Self::Io { kind: io::ErrorKind::PermissionDenied, .. } => GapReason::Permission,
-            Self::Io { kind: io::ErrorKind::NotFound, .. } => GapReason::Vanished,
-            Self::Io { .. } => GapReason::ReadError,
-        }
-    }
-
-    fn into_unavailable(self) -> Unavailable {
-        match self {
-            Self::Io { path, kind: io::ErrorKind::PermissionDenied, .. } => {
-                Unavailable::Permission { path }
-            }
-            Self::Io { path, reason, .. } => Unavailable::Unreadable { path, reason },
-            Self::Malformed { path, text } => {
-                Unavailable::Unreadable { path, reason: format!("{text:?} is no number") }
-            }
-        }
-    }
-}
-
-fn read_text(tree: &dyn Tree, path: &str) -> Result<String, Failure> {
-    let bytes = tree.read(path).map_err(|error| Failure::of(path, &error))?;
-    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
-}
-
-fn read_number(tree: &dyn Tree, path: &str) -> Result<MicroJoules, Failure> {
-    let text = read_text(tree, path)?;
-    let number = text.parse::<u64>();
-    number
-        .map(|microjoules| MicroJoules::new(microjoules.into()))
-        .map_err(|_| Failure::Malformed { path: path.to_owned(), text })
+fn read_microjoules(tree: &dyn Tree, path: &str) -> Result<MicroJoules, Failure> {
+    read_number(tree, path).map(|microjoules| MicroJoules::new(microjoules.into()))
 }
 
 #[cfg(test)]

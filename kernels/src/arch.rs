@@ -55,7 +55,7 @@ pub(crate) fn operations(tile: Tile, versions: usize) -> Option<Operations> {
     let code = match tile.backend {
         Backend::Avx512 => x86::avx512::code(tile.shape),
         Backend::Avx2 => x86::avx2::code(),
-        Backend::Portable | Backend::ShaNi => return None,
+        Backend::Portable | Backend::ShaNi | Backend::Wgpu => return None,
     };
     Some(code.operations(versions))
 }

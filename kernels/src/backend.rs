@@ -15,6 +15,8 @@ pub enum Backend {
     Avx2,
     /// x86's AVX-512: sixteen nonces at a time.
     Avx512,
+    /// A GPU through wgpu: its kernels are the package `gpu`'s, and [`build`] makes none.
+    Wgpu,
 }
 
 /// What a backend runs side by side. Which is the fastest depends on the processor; the answers
@@ -82,14 +84,11 @@ pub enum BackendError {
         /// What it would need.
         why: &'static str,
     },
-    /// A name kept for a backend that this version does not contain.
-    #[error("backend {name} is not built into this version; it has portable, sha-ni, avx2, avx512")]
-    NotBuilt {
-        /// The name as given.
-        name: String,
-    },
+    /// A CPU was asked for what only a GPU has.
+    #[error("backend wgpu is a GPU's; a CPU's are portable, sha-ni, avx2, avx512")]
+    Gpus,
     /// No backend was ever called this.
-    #[error("{name:?} names no backend; this version has portable, sha-ni, avx2, avx512")]
+    #[error("{name:?} names no backend; there are portable, sha-ni, avx2, avx512, wgpu")]
     Unknown {
         /// The name as given.
         name: String,
@@ -97,7 +96,7 @@ pub enum BackendError {
 }
 
 impl Backend {
-    /// All, the one that runs everywhere first.
+    /// All of a CPU, the one that runs everywhere first.
     pub const ALL: [Self; 4] = [Self::Portable, Self::ShaNi, Self::Avx2, Self::Avx512];
 
     /// Its name on command lines, in reports and in metrics.
@@ -108,6 +107,7 @@ impl Backend {
             Self::ShaNi => "sha-ni",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Wgpu => "wgpu",
         }
     }
 
@@ -115,7 +115,7 @@ impl Backend {
     #[must_use]
     pub const fn shapes(self) -> &'static [Shape] {
         match self {
-            Self::Portable | Self::ShaNi | Self::Avx2 => &[Shape::Plain],
+            Self::Portable | Self::ShaNi | Self::Avx2 | Self::Wgpu => &[Shape::Plain],
             Self::Avx512 => &[Shape::Double, Shape::Interleaved, Shape::Plain],
         }
     }
@@ -125,7 +125,7 @@ impl Backend {
     #[must_use]
     pub const fn versions_per_slice(self) -> usize {
         match self {
-            Self::Portable => 1,
+            Self::Portable | Self::Wgpu => 1,
             Self::Avx2 => 16,
             Self::ShaNi | Self::Avx512 => 64,
         }
@@ -147,7 +147,7 @@ impl FromStr for Backend {
             "sha-ni" => Ok(Self::ShaNi),
             "avx2" => Ok(Self::Avx2),
             "avx512" => Ok(Self::Avx512),
-            "wgpu" => Err(BackendError::NotBuilt { name: name.to_owned() }),
+            "wgpu" => Ok(Self::Wgpu),
             _ => Err(BackendError::Unknown { name: name.to_owned() }),
         }
     }
@@ -181,6 +181,7 @@ pub fn build(tile: impl Into<Tile>) -> Result<Box<dyn Kernel>, BackendError> {
         Backend::Avx512 => {
             arch::avx512(shape).map_err(|why| BackendError::Missing { backend, why })
         }
+        Backend::Wgpu => Err(BackendError::Gpus),
     }
 }
 
@@ -205,9 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn says_which_names_are_for_later_and_which_are_wrong() {
-        let message = "wgpu".parse::<Backend>().unwrap_err().to_string();
-        assert!(message.contains("wgpu") && message.contains("not built"), "{message}");
+    fn says_which_names_are_a_gpus_and_which_are_wrong() {
+        assert_eq!("wgpu".parse(), Ok(Backend::Wgpu));
+        let message = build(Backend::Wgpu).unwrap_err().to_string();
+        assert!(message.contains("wgpu is a GPU's"), "{message}");
         let message = "shani".parse::<Backend>().unwrap_err().to_string();
         assert!(message.contains("\"shani\" names no backend"), "{message}");
     }

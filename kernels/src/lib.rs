@@ -14,18 +14,20 @@
 mod arch;
 mod backend;
 pub mod chooser;
+mod inputs;
 mod limit;
 mod midstate;
 mod reference;
-#[cfg(all(target_arch = "x86_64", not(force_portable)))]
 mod rounds;
 mod search;
 mod slice;
 pub mod suite;
 
 pub use backend::{Backend, BackendError, Shape, Tile, available, build, tiles};
+pub use inputs::version_inputs;
 pub use limit::{Core, Sha, Throughput, Vectors};
 pub use reference::{hash_header, with_version_and_nonce};
+pub use search::Search;
 pub use slice::{Hit, Slice};
 
 use core::fmt::Debug;

@@ -63,12 +63,6 @@ pub(crate) struct Operations {
     pub(crate) lanes: f64,
 }
 
-impl Throughput {
-    pub(crate) fn new(nanoseconds: f64, cycle: f64) -> Self {
-        Self { nanoseconds, cycles: nanoseconds / cycle }
-    }
-}
-
 impl Core {
     /// Measures the core that this thread runs on; a few milliseconds. `None` where there is no
     /// probe for the processor.
@@ -85,7 +79,7 @@ impl Core {
             Backend::Avx512 => self.avx512?,
             Backend::Avx2 => self.avx2?,
             Backend::ShaNi => return Some(1e9 / self.sha?.nanoseconds(versions)),
-            Backend::Portable => return None,
+            Backend::Portable | Backend::Wgpu => return None,
         };
         let operations = arch::operations(tile, versions)?;
         let issue = operations.all * vectors.add.nanoseconds;
@@ -102,12 +96,6 @@ const SHA_ROUNDS: f64 = 30.0 + 31.0;
 const SHA_MESSAGES: f64 = 12.0;
 
 impl Sha {
-    /// All three, or none.
-    pub(crate) fn of(measured: [Option<Throughput>; 3]) -> Option<Self> {
-        let [rounds, message_1, message_2] = measured;
-        Some(Self { rounds: rounds?, message_1: message_1?, message_2: message_2? })
-    }
-
     /// Nanoseconds that one hash keeps the unit busy.
     fn nanoseconds(&self, versions: usize) -> f64 {
         let sharing = if versions > 1 { versions } else { 1 };
@@ -124,13 +112,13 @@ mod tests {
     use super::*;
 
     fn core() -> Core {
-        let at = |nanoseconds| Throughput::new(nanoseconds, 0.25);
+        let at = |nanoseconds| Throughput { nanoseconds, cycles: nanoseconds / 0.25 };
         let vectors = Vectors { add: at(0.125), rotate: at(0.25) };
         Core {
             cycle: at(0.25),
             avx512: Some(vectors),
             avx2: None,
-            sha: Sha::of([Some(at(0.5)), Some(at(0.125)), Some(at(4.0))]),
+            sha: Some(Sha { rounds: at(0.5), message_1: at(0.125), message_2: at(4.0) }),
         }
     }
 

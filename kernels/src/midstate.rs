@@ -7,17 +7,8 @@
 
 use sha2::block_api::compress256;
 
-/// The state that SHA-256 starts from (section 5.3.3).
-pub(crate) const INITIAL: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
+// `INITIAL`, as `codegen` wrote it.
+include!(concat!(env!("OUT_DIR"), "/initial.rs"));
 
 /// The state after the header's first 64 bytes, with this version in them.
 pub(crate) fn midstate(header: &[u8; 80], version: u32) -> [u32; 8] {

@@ -11,7 +11,7 @@ use crate::{
 
 /// The end of every kernel's loop.
 #[derive(Debug)]
-pub(crate) struct Search<'a, 'b> {
+pub struct Search<'a, 'b> {
     slice: &'a Slice<'a>,
     /// The target's most significant 32 bits.
     limit: u32,
@@ -20,7 +20,9 @@ pub(crate) struct Search<'a, 'b> {
 }
 
 impl<'a, 'b> Search<'a, 'b> {
-    pub(crate) fn new(slice: &'a Slice<'a>, hits: &'b mut Vec<Hit>) -> Self {
+    /// The search of a slice; what it finds goes to `hits`.
+    #[must_use]
+    pub fn new(slice: &'a Slice<'a>, hits: &'b mut Vec<Hit>) -> Self {
         let [a, b, c, d, ..] = slice.target.to_be_bytes();
         Self { slice, limit: u32::from_be_bytes([a, b, c, d]), hits, faults: 0 }
     }
@@ -46,11 +48,21 @@ impl<'a, 'b> Search<'a, 'b> {
         }
     }
 
+    /// Candidates whose hash was not what the kernel had computed.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+}
+
+/// For kernels that compare in their own code.
+impl Search<'_, '_> {
     /// The bits of a last word, as SHA-256 computes it, that are zero in every hash that meets the
     /// target: the zeros that the target begins with. A coarser filter than [`Self::may_meet`], and
     /// a single operation of a vector unit; from difficulty 1 on it is the whole word.
     #[inline]
-    pub(crate) fn mask(&self) -> u32 {
+    #[must_use]
+    pub fn mask(&self) -> u32 {
         let zeros = self.limit.leading_zeros();
         let leading = u32::MAX.checked_shr(zeros).map_or(u32::MAX, |rest| !rest);
         leading.swap_bytes()
@@ -58,7 +70,7 @@ impl<'a, 'b> Search<'a, 'b> {
 
     /// Hashes again what passed [`Self::mask`], and keeps it if it meets the target.
     #[cold]
-    pub(crate) fn confirm_lane(&mut self, hit: Hit) {
+    pub fn confirm_lane(&mut self, hit: Hit) {
         let hash = hash_header(&with_version_and_nonce(self.slice.header, hit.version, hit.nonce));
         let [.., a, b, c, d] = hash;
         if u32::from_be_bytes([a, b, c, d]) & self.mask() != 0 {
@@ -66,11 +78,6 @@ impl<'a, 'b> Search<'a, 'b> {
         } else if self.slice.target.is_met_by(&hash) {
             self.hits.push(hit);
         }
-    }
-
-    /// Candidates whose hash was not what the kernel had computed.
-    pub(crate) fn faults(&self) -> u64 {
-        self.faults
     }
 }
 

@@ -78,7 +78,8 @@ pub struct RunArgs {
     /// Measure the kernels again, instead of believing what was measured before
     #[arg(long)]
     pub retune: bool,
-    /// GPUs: auto, off, or a list of them
+    /// GPUs: auto, off, or a list of them, by number or a part of their names; auto takes software
+    /// adapters only with --cpu off
     #[arg(long, value_name = "LIST")]
     pub gpu: Option<String>,
     /// Where to serve metrics and the summary, or off
@@ -95,7 +96,7 @@ pub struct RunArgs {
 /// How to measure.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// cpu, gpu or gpu:N
+    /// cpu, gpu or gpu:N (`devices` lists them)
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
     /// Backend; the fastest when left out

@@ -4,27 +4,42 @@
 //! nothing is decided by two of them together. 64 bits count 584 years of 1 GH/s, or of one
 //! thread's nanoseconds.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kernels::{Backend, Tile};
 use units::Hashes;
 
 use crate::cpus::list::CpuList;
+use crate::tuning::Limit;
 
 /// A device's counters.
 #[derive(Debug)]
 pub struct Device {
     name: String,
-    tile: Tile,
+    kernel: Kernel,
     threads: usize,
     place: OnceLock<Place>,
-    limit: OnceLock<f64>,
+    limit: OnceLock<Limit>,
+    versions: AtomicUsize,
     hashes: AtomicU64,
     busy_nanos: AtomicU64,
     starved_nanos: AtomicU64,
     hardware_errors: AtomicU64,
+    losses: AtomicU64,
+    /// Why it is lost now.
+    lost: Mutex<Option<String>>,
+}
+
+/// What a device runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// A kernel of this tile in each thread.
+    Cpu(Tile),
+    /// A shader.
+    Gpu(gpu::Tile),
 }
 
 /// Where a device's threads run, as the system has it.
@@ -36,19 +51,61 @@ pub struct Place {
     pub nice: Option<i32>,
 }
 
+impl Kernel {
+    /// The backend.
+    #[must_use]
+    pub const fn backend(self) -> Backend {
+        match self {
+            Self::Cpu(tile) => tile.backend,
+            Self::Gpu(_) => Backend::Wgpu,
+        }
+    }
+}
+
+/// As `avx512/double` or `wgpu/nonce-major/64x64`.
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu(tile) => tile.fmt(f),
+            Self::Gpu(tile) => f.pad(&format!("{}/{tile}", Backend::Wgpu.name())),
+        }
+    }
+}
+
+impl From<Tile> for Kernel {
+    fn from(tile: Tile) -> Self {
+        Self::Cpu(tile)
+    }
+}
+
+impl From<Backend> for Kernel {
+    fn from(backend: Backend) -> Self {
+        Self::Cpu(backend.into())
+    }
+}
+
+impl From<gpu::Tile> for Kernel {
+    fn from(tile: gpu::Tile) -> Self {
+        Self::Gpu(tile)
+    }
+}
+
 impl Device {
     /// A device at rest, with `threads` workers of one kernel.
-    pub fn new(name: impl Into<String>, tile: impl Into<Tile>, threads: usize) -> Self {
+    pub fn new(name: impl Into<String>, kernel: impl Into<Kernel>, threads: usize) -> Self {
         Self {
             name: name.into(),
-            tile: tile.into(),
+            kernel: kernel.into(),
             threads,
             place: OnceLock::new(),
             limit: OnceLock::new(),
+            versions: AtomicUsize::new(usize::MAX),
             hashes: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
             starved_nanos: AtomicU64::new(0),
             hardware_errors: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
+            lost: Mutex::new(None),
         }
     }
 
@@ -58,27 +115,28 @@ impl Device {
         &self.name
     }
 
-    /// The kernel that it runs.
+    /// What it runs.
     #[must_use]
-    pub const fn tile(&self) -> Tile {
-        self.tile
+    pub const fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
-    /// The kernel's backend.
-    #[must_use]
-    pub const fn backend(&self) -> Backend {
-        self.tile.backend
-    }
-
-    /// Hashes per second that it cannot exceed; `None` where that is not known.
+    /// Hashes per second that it cannot exceed with the versions that its work has now, or, before
+    /// there was any, with as many as bring its full speed; `None` where that is not known.
     #[must_use]
     pub fn limit(&self) -> Option<f64> {
-        self.limit.get().copied()
+        self.limit.get()?.hashes_per_second(self.versions.load(Ordering::Relaxed))
     }
 
     /// Its limit was measured; said once.
-    pub fn set_limit(&self, hashes_per_second: f64) {
-        let _first = self.limit.set(hashes_per_second);
+    pub fn set_limit(&self, limit: Limit) {
+        let _first = self.limit.set(limit);
+    }
+
+    /// So many versions are searched at a time from now on: what the pool grants, up to what
+    /// brings the full speed.
+    pub fn set_versions(&self, versions: usize) {
+        self.versions.store(versions, Ordering::Relaxed);
     }
 
     /// Number of workers.
@@ -139,5 +197,28 @@ impl Device {
     /// More hits did not hash again; says how many have not so far.
     pub fn add_hardware_errors(&self, errors: u64) -> u64 {
         self.hardware_errors.fetch_add(errors, Ordering::Relaxed) + errors
+    }
+
+    /// How often it was lost.
+    #[must_use]
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    /// Why it is lost, while it is.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It was lost, and does nothing until it returns.
+    pub fn note_loss(&self, why: &str) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// It was opened again.
+    pub fn note_return(&self) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

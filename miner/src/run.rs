@@ -4,11 +4,11 @@
 //! told to stop cancels the upstream, which stops the workers, sends what they found and the last
 //! energy report, and ends; its end ends the others. Any task that ends by itself ends all.
 
+use std::cell::LazyCell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kernels::Tile;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,21 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
 use crate::clock::Clock;
-use crate::commands::{environment, fastest, print, runtime};
-use crate::device::{Device, Place};
+use crate::commands::{environment, print, runtime};
 use crate::error::Failure;
+use crate::hands::Crew;
 use crate::http::{self, Api};
-use crate::instruments::meter::Meter;
+use crate::instruments::boards::{self, GpuToMeter, Host};
+use crate::instruments::nvml::Library;
 use crate::instruments::sensors::Processor;
 use crate::instruments::{Desk, Instruments, Metering, key};
 use crate::metrics::{Registry, ShareMetrics};
 use crate::progress;
+use crate::rig::Rig;
 use crate::settings::{self, Config, Cpu};
-use crate::space::Layout;
 use crate::telemetry::Snapshot;
-use crate::tuning;
 use crate::upstream::{self, Upstream, WorkersGone};
-use crate::workers;
 
 /// Threads for everything but hashing: it is little work, and it must not wait for one task.
 const RUNTIME_THREADS: usize = 2;
@@ -44,18 +43,11 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let clock = Clock::start();
     let (config, _) = settings::load(args, environment())?;
     log::start(args.quiet, clock);
-    let tile = match config.cpu {
-        Cpu::Named(backend) => fastest(Some(backend), args.retune, clock),
-        Cpu::Auto => fastest(None, args.retune, clock),
-        Cpu::Off => return Err(Failure::usage("nothing to mine with: the CPU is off")),
-    };
-    if config.wants_gpu {
-        tracing::info!("gpu: none found, as this version has no GPU backend; mining on the CPU");
-    }
+    let rig = Rig::find(&config, args.retune, clock)?;
     let runtime = runtime(RUNTIME_THREADS)?;
     let last = runtime.block_on(async {
         let stop = stop_signal()?;
-        Box::pin(mine(config, tile, clock, stop, |address| {
+        Box::pin(mine(config, rig, clock, stop, |address| {
             print(&format!("api      http://{address}/\n"))
         }))
         .await
@@ -77,17 +69,12 @@ enum End {
 /// When something that mining needs can't be had, or the hashing threads end by themselves.
 pub async fn mine(
     config: Config,
-    tile: Tile,
+    rig: Rig,
     clock: Clock,
     stop: impl Future<Output = ()>,
     announce: impl FnOnce(SocketAddr) -> Result<(), Failure>,
 ) -> Result<Arc<Snapshot>, Failure> {
-    let threads = config.plan.threads();
-    let device = Arc::new(Device::new("cpu", tile, threads));
-    if let Some(limit) = tuning::limit(tile, threads, config.cpus.cores().len(), clock) {
-        device.set_limit(limit);
-    }
-    let metering = metering(&config, clock)?;
+    let metering = metering(&config, &rig.to_meter(), clock)?;
     let listener = match config.api {
         Some(address) => Some(bind(address).await?),
         None => None,
@@ -95,12 +82,11 @@ pub async fn mine(
     if let Some(listener) = &listener {
         announce(listener.local_addr().map_err(|e| Failure::failed(format!("api: {e}")))?)?;
     }
-    for warning in config.plan.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let ends = workers::start(&device, &config.plan, clock, &Handle::current())
-        .map_err(|error| Failure::failed(error.to_string()))?;
-    tracing::info!("cpu: {}", describe(&config, &device));
+    let layouts = rig.layouts();
+    let (crew, ends) = Crew::new(clock, &Handle::current());
+    let devices = rig.start(&crew, &config, clock)?;
+    // The queue of findings is to close when the last worker ends.
+    drop(crew);
 
     let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
     let registry = Registry::new();
@@ -114,13 +100,12 @@ pub async fn mine(
         },
         clock,
         ends,
-        Layout::of_cpu(tile.backend),
+        layouts,
         metering.is_some().then_some(desk),
         ShareMetrics::new(&registry),
         cancel.clone(),
     );
-    let (instruments, snapshots) =
-        Instruments::new(clock, vec![device], metering, status, requests);
+    let (instruments, snapshots) = Instruments::new(clock, devices, metering, status, requests);
 
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { End::Upstream(upstream.run().await) });
@@ -134,14 +119,6 @@ pub async fn mine(
         });
     }
     supervise(tasks, stop, &cancel, &end).await
-}
-
-/// How the threads run, in a line.
-fn describe(config: &Config, device: &Device) -> String {
-    let Place { cpus, nice } = device.place();
-    let threads = config.plan.describe(&config.cpus, cpus.as_ref());
-    let nice = nice.map_or_else(String::new, |nice| format!(", nice {nice}"));
-    format!("{threads}, backend {}{nice}", device.tile())
 }
 
 /// Waits for all tasks; the first end, or `stop`, ends the others in order.
@@ -187,7 +164,12 @@ async fn supervise(
     }
 }
 
-fn metering(config: &Config, clock: Clock) -> Result<Option<Metering>, Failure> {
+/// Opens the rig's meters and the key; `None` where no energy is reported.
+fn metering(
+    config: &Config,
+    gpus: &[GpuToMeter],
+    clock: Clock,
+) -> Result<Option<Metering>, Failure> {
     let Some(settings) = &config.energy else {
         tracing::info!("energy: reporting is off");
         return Ok(None);
@@ -200,14 +182,22 @@ fn metering(config: &Config, clock: Clock) -> Result<Option<Metering>, Failure> 
         .and_then(|path| key::load_or_create(&path))
         .map_err(|error| Failure::usage(error.to_string()))?;
     let processor = Processor::of_this_machine();
-    let (meter, why_not) = Meter::open(settings, &processor, config.plan.threads(), clock.now());
-    if let Some(why) = why_not {
-        tracing::info!("energy: {why}");
+    let threads = if config.cpu == Cpu::Off { 0 } else { config.plan.threads() };
+    let host = Host { processor: &processor, threads };
+    let library = LazyCell::new(Library::load);
+    let board = |address| match &*library {
+        Ok(library) => Ok(library.board(address)),
+        Err(why) => Err(why.clone()),
+    };
+    let opened = boards::open(settings, host, gpus, board, clock.now());
+    for line in opened.lines() {
+        tracing::info!("energy: {line}");
     }
-    let spec = meter.spec();
-    let percent = f64::from(spec.uncertainty_ppm) / 1e4;
-    tracing::info!("energy: {} ({}), +-{percent:.0} %", spec.kind.as_str(), spec.source);
-    Ok(Some(Metering { meter, key }))
+    if let Some(why) = opened.unknown() {
+        tracing::warn!("energy: {why}");
+        return Ok(None);
+    }
+    Ok(Some(Metering { meters: opened.meters, key }))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {

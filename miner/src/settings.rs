@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use config::{Effective, Reader, Section, Source, Value, parse};
+use gpu::adapters::Wanted;
 use kernels::Backend;
 use units::{Difficulty, MilliWatts};
 
@@ -50,8 +51,10 @@ pub struct Config {
     pub api: Option<SocketAddr>,
     /// How long things may take at a pool; no key sets it.
     pub timing: Timing,
-    /// Say that GPUs were looked for in vain: they were not switched off.
-    pub wants_gpu: bool,
+    /// Which GPUs mine.
+    pub gpus: Wanted,
+    /// Whether somebody looks at what these GPUs show: dispatches are short then.
+    pub interactive: bool,
 }
 
 /// Which CPU backend.
@@ -96,6 +99,7 @@ pub fn load(
     for (flag, path, text) in [
         ("-t", "cpu.threads", &args.threads),
         ("--cpu", "cpu.backend", &args.cpu),
+        ("--gpu", "gpu.devices", &args.gpu),
         ("--api", "api.listen", &args.api),
     ] {
         if let Some(text) = text {
@@ -106,11 +110,8 @@ pub fn load(
     let config = read(&mut reader, system::of_this_machine());
     let (mut config, effective) = reader.finish(config).map_err(usage)?;
     config.pools = pools::chosen(args, config.pools)?;
-    config.wants_gpu = args.gpu.as_deref() != Some("off");
-    if config.cpu == Cpu::Off {
-        return Err(Failure::usage(
-            "nothing to mine with: the CPU is off and this version has no GPU backend",
-        ));
+    if config.cpu == Cpu::Off && config.gpus == Wanted::Off {
+        return Err(Failure::usage("nothing to mine with: the CPU and all GPUs are off"));
     }
     Ok((config, effective))
 }
@@ -143,15 +144,6 @@ fn refuse_what_is_not_there(args: &RunArgs) -> Result<(), Failure> {
             return Err(Failure::usage(format!("-a {other}: the only algorithm is sha256d")));
         }
     }
-    match args.gpu.as_deref() {
-        None | Some("auto" | "off") => {}
-        Some(list) => {
-            return Err(Failure::usage(format!(
-                "--gpu {list}: the wgpu backend is not built into this version; it mines on the \
-                 CPU (--gpu auto or off)"
-            )));
-        }
-    }
     if args.tui {
         return Err(Failure::usage("--tui: the full-screen display is not in this version"));
     }
@@ -163,6 +155,9 @@ fn read(reader: &mut Reader, cpus: Cpus) -> Option<Config> {
     let mut section = reader.section("cpu");
     let cpu = section.or("backend", "\"auto\"", parse::text_as(cpu, "auto, off or a backend"));
     let wishes = wishes(&mut section, &cpus);
+    let mut section = reader.section("gpu");
+    let devices = section.or("devices", "\"auto\"", gpus);
+    let interactive = section.or("interactive", "false", parse::boolean());
     let mut section = reader.section("mining");
     let rolling = section.or("version_rolling", "true", parse::boolean());
     let difficulty = section.optional("difficulty", difficulty);
@@ -178,7 +173,8 @@ fn read(reader: &mut Reader, cpus: Cpus) -> Option<Config> {
         energy: energy?,
         api: api?,
         timing: Timing::default(),
-        wants_gpu: true,
+        gpus: with_software(devices?, cpu? == Cpu::Off),
+        interactive: interactive?,
     })
 }
 
@@ -213,6 +209,29 @@ fn cpu(name: &str) -> Result<Cpu, String> {
         "auto" => Ok(Cpu::Auto),
         "off" => Ok(Cpu::Off),
         _ => backend(name).map(Cpu::Named),
+    }
+}
+
+/// auto, off, or names: separated by commas, or in a list.
+fn gpus(value: &Value) -> Result<Wanted, String> {
+    let hint = "auto, off, or GPUs by number or a part of their names";
+    let names: Option<Vec<String>> = match (value.as_str(), value.as_array()) {
+        (Some("auto"), _) => return Ok(Wanted::Auto { software: false }),
+        (Some("off"), _) => return Ok(Wanted::Off),
+        (Some(text), _) => Some(text.split(',').map(|name| name.trim().to_owned()).collect()),
+        (None, Some(list)) => list.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+        (None, None) => value.as_integer().map(|number| vec![number.to_string()]),
+    };
+    let names =
+        names.filter(|names| !names.is_empty() && names.iter().all(|name| !name.is_empty()));
+    names.map(Wanted::Named).ok_or_else(|| hint.to_owned())
+}
+
+/// Software adapters mine unasked where the CPU does not.
+fn with_software(wanted: Wanted, software: bool) -> Wanted {
+    match wanted {
+        Wanted::Auto { .. } => Wanted::Auto { software },
+        Wanted::Off | Wanted::Named(_) => wanted,
     }
 }
 

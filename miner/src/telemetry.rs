@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use energy::meter::MeterSpec;
-use kernels::Tile;
 use units::{Hashes, JoulesPerTerahash, MicroJoules, Moment, UnixMillis, Work};
 
-use crate::device::Place;
+use crate::device::{Kernel, Place};
 use crate::rates::{Rate, WINDOWS};
 use crate::upstream::status::Status;
 
@@ -26,13 +25,14 @@ pub struct Snapshot {
     pub highest: f64,
     /// What each meter has counted.
     pub meters: Vec<MeterReading>,
-    /// What was done up to the meters' newest good sample, which is what their totals are of.
+    /// What was done up to the newest instant when every meter was read, without what was done while
+    /// a meter lost energy: it is what their totals are of.
     pub metered: Metered,
     /// The pool's side.
     pub upstream: Status,
 }
 
-/// Work at the instant of a good sample.
+/// Work that the meters saw done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metered {
     /// Hashes of all devices.
@@ -47,7 +47,7 @@ pub struct DeviceReading {
     /// Its name.
     pub name: String,
     /// The kernel it runs.
-    pub tile: Tile,
+    pub kernel: Kernel,
     /// Number of workers.
     pub threads: usize,
     /// Where they run.
@@ -62,6 +62,10 @@ pub struct DeviceReading {
     pub starved: Duration,
     /// Hits that did not hash again.
     pub hardware_errors: u64,
+    /// How often it was lost.
+    pub losses: u64,
+    /// Why it is lost now, if it is.
+    pub lost: Option<String>,
 }
 
 /// A meter's counters.
@@ -127,10 +131,18 @@ impl Snapshot {
         self.counting_meters().map(|meter| meter.total).reduce(MicroJoules::saturating_add)
     }
 
-    /// Where the energy figure comes from, "rapl" or "model"; `None` without a meter.
+    /// Where the energy figure comes from, as in "rapl" or "rapl+nvml": the kinds of the meters
+    /// that count, each once; `None` without a meter.
     #[must_use]
-    pub fn energy_source(&self) -> Option<&'static str> {
-        self.counting_meters().map(|meter| meter.spec.kind.as_str()).next()
+    pub fn energy_source(&self) -> Option<String> {
+        let mut kinds: Vec<&str> = Vec::new();
+        for meter in self.counting_meters() {
+            let kind = meter.spec.kind.as_str();
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        (!kinds.is_empty()).then(|| kinds.join("+"))
     }
 
     /// How far the energy may be off, in parts per million: the worst of the meters that count.
@@ -182,7 +194,9 @@ pub(crate) fn sample() -> Snapshot {
         at: Moment { mono: Duration::from_secs(3_725), unix: UnixMillis::new(1_795_309_039_123) },
         devices: vec![DeviceReading {
             name: "cpu".to_owned(),
-            tile: kernels::Backend::Portable.into(),
+            kernel: kernels::Backend::Portable.into(),
+            lost: None,
+            losses: 0,
             threads: 2,
             place: Place { cpus: "0-1".parse().ok(), nice: Some(10) },
             hashes: Hashes::new(1_000_000_000),
@@ -227,9 +241,28 @@ mod tests {
         rig.total = MicroJoules::new(10_000_000_000);
         snapshot.meters.push(rig);
         assert_eq!(snapshot.energy().unwrap().joules(), "10000.000000");
+        assert_eq!(snapshot.energy_source().as_deref(), Some("model"));
         snapshot.meters.clear();
         assert_eq!(snapshot.energy(), None);
         assert_eq!(snapshot.energy_source(), None);
+    }
+
+    #[test]
+    fn meters_of_one_scope_are_added_and_each_kind_is_named_once() {
+        use energy::meter::{Kind, MeterId};
+
+        let mut snapshot = sample();
+        for (id, kind, joules) in
+            [("gpu:0", Kind::Nvml, 1_000), ("gpu:1", Kind::Nvml, 2_000), ("gpu:2", Kind::Hwmon, 4)]
+        {
+            let mut board = snapshot.meters[0].clone();
+            board.spec.id = MeterId::new(id).unwrap();
+            board.spec.kind = kind;
+            board.total = MicroJoules::new(joules * 1_000_000);
+            snapshot.meters.push(board);
+        }
+        assert_eq!(snapshot.energy().unwrap().joules(), "9127.456789");
+        assert_eq!(snapshot.energy_source().as_deref(), Some("model+nvml+hwmon"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use stratum::v1::client::ClientJob;
 use units::{Difficulty, Moment, Target, UnixMillis};
 
+pub(crate) mod crew;
 pub(crate) mod doors;
 
 /// The header time of [`job`].

@@ -1,24 +1,38 @@
 //! Which kernel mines, and what it could reach: measured once on each processor and kept.
 //!
-//! Read [`choose`]. The rates of all tiles are measured in turns (an eighth of a second a tile) and
-//! kept in the user's cache directory, under the processor's name and this program's version: what
-//! was quickest stays so until one of them changes. `--retune` measures again. A cache that cannot
-//! be read or written costs the measurement and nothing else.
+//! Read [`choose`] and, for GPUs, [`choose_shaders`]. The rates of all tiles are measured in turns (an eighth of a second a tile) and
+//! kept in the user's cache directory, under the processor's name and this program's version (for a
+//! GPU: its name, its driver and the shaders): what was quickest stays so until one of them changes. `--retune` measures again, and so does every
+//! start where the processor has no name. A cache that cannot be read or written, or holds what
+//! cannot be, costs the measurement and nothing else.
+//!
+//! [`Limit`] is what mining and `bench` alike compare a device's rate with.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fmt::Display;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use kernels::chooser::{self, Rate};
+use gpu::limit::Rates;
+use gpu::{Adapter, Method, OpenError};
+use kernels::chooser;
 use kernels::{Backend, Core, Tile};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::clock::Clock;
+use crate::cpus::Cpus;
+use crate::cpus::plan::Plan;
+use crate::gpus::Shaders;
 
-/// The file in the cache directory.
-const FILE: &str = "wattproof/kernels.json";
+/// The folder in the cache directory, and the file there; each GPU has one of its own.
+const FOLDER: &str = "wattproof";
+const FILE: &str = "kernels.json";
 /// The longest file that is read; a tile takes 40 bytes.
 const FILE_MAX: u64 = 64 << 10;
+/// No thread and no GPU hashes more a second; a file that says so is damaged.
+const RATE_MAX: f64 = 1e12;
 
 /// The rates of one processor under one version of the program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,14 +40,15 @@ const FILE_MAX: u64 = 64 << 10;
 struct Kept {
     version: String,
     processor: String,
-    /// Hashes per second of one thread, by tile.
+    /// Hashes per second of one thread or GPU, by tile.
     rates: BTreeMap<String, f64>,
 }
 
 /// What a choice is made from.
 #[derive(Debug, Clone)]
 pub struct Tuning {
-    /// The processor's name; rates of another one do not count.
+    /// The processor's name; rates of another one do not count. Where it is empty none do, and none
+    /// are kept: any processor could be meant.
     pub processor: String,
     /// Where rates are kept; `None` measures every time.
     pub cache: Option<PathBuf>,
@@ -46,13 +61,34 @@ impl Tuning {
     /// looks up an environment variable.
     #[must_use]
     pub fn new(processor: &str, again: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let absolute =
-            |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let cache = absolute("XDG_CACHE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-            .map(|cache| cache.join(FILE));
+        let cache = folder(variable).map(|folder| folder.join(FILE));
         Self { processor: processor.to_owned(), cache, again }
     }
+
+    /// The same for a GPU, whose place in the list of all does not count.
+    #[must_use]
+    pub fn of_gpu(
+        info: &gpu::Info,
+        again: bool,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let shaders = gpu::fingerprint();
+        let processor = format!("{} ({}, {}), {shaders:016x}", info.name, info.api, info.driver);
+        let digest = hex::encode(&Sha256::digest(&processor)[..8]);
+        let cache = folder(variable).map(|folder| folder.join(format!("gpu-{digest}.json")));
+        Self { processor, cache, again }
+    }
+
+    /// The file, where rates can be kept.
+    fn file(&self) -> Option<&Path> {
+        self.cache.as_deref().filter(|_| !self.processor.trim().is_empty())
+    }
+}
+
+fn folder(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(".cache"));
+    absolute("XDG_CACHE_HOME").or_else(home).map(|cache| cache.join(FOLDER))
 }
 
 /// The fastest tile here, of one backend where that is asked for.
@@ -67,52 +103,137 @@ pub fn choose(tuning: &Tuning, backend: Option<Backend>, clock: Clock) -> Tile {
     if let [only] = tiles[..] {
         return only;
     }
-    let kept = tuning.cache.as_deref().filter(|_| !tuning.again).and_then(read);
-    if let Some(tile) = kept.and_then(|kept| kept.fastest(tuning, &tiles)) {
+    if let Some(tile) = tuning.known(&tiles) {
         return tile;
     }
     tracing::info!("measuring {} kernels, once on this processor", usable.len());
     let (_, rates) = chooser::choose(&usable, &|| clock.elapsed());
-    let kept = Kept::new(tuning, &rates);
-    for (tile, rate) in &kept.rates {
-        tracing::debug!("{tile}: {:.2} MH/s", rate / 1e6);
-    }
-    if let Some(Err(error)) = tuning.cache.as_deref().map(|path| write(path, &kept)) {
-        tracing::debug!("the rates are not kept: {error}");
-    }
-    kept.fastest(tuning, &tiles).unwrap_or(tiles[0])
+    let rates = rates.into_iter().map(|rate| (rate.tile.to_string(), rate.hashes_per_second));
+    tuning.keep(rates.collect()).fastest(&tiles).unwrap_or(tiles[0])
 }
 
-/// Hashes per second that `threads` on `cores` of this machine cannot exceed with this tile;
-/// threads that share a core share its limit. `None` where the limit is not known.
-#[must_use]
-pub fn limit(tile: Tile, threads: usize, cores: usize, clock: Clock) -> Option<f64> {
-    let core = Core::measure(&|| clock.elapsed())?;
-    let one = core.limit(tile, tile.backend.versions_per_slice())?;
-    let cores = u32::try_from(threads.min(cores.max(1))).unwrap_or(u32::MAX);
-    Some(one * f64::from(cores))
+/// The fastest shaders on a GPU, in their sizes: with many versions, and with few.
+///
+/// # Errors
+/// When the GPU cannot be opened or is lost.
+pub fn choose_shaders(
+    tuning: &Tuning,
+    adapter: &Adapter,
+    clock: Clock,
+) -> Result<Shaders, OpenError> {
+    let many = gpu::Tile::ALL.to_vec();
+    let few: Vec<gpu::Tile> =
+        many.iter().copied().filter(|tile| tile.method.versions_log2() == 0).collect();
+    if let (Some(many), Some(few)) = (tuning.known(&many), tuning.known(&few)) {
+        return Ok(Shaders { many, few });
+    }
+    tracing::info!("{}: measuring {} shaders, once", adapter.info, many.len());
+    let rates = gpu::chooser::measure(adapter, &many, &|| clock.elapsed())?;
+    let kept = tuning.keep(many.iter().map(ToString::to_string).zip(rates).collect());
+    let fastest = |tiles: &[gpu::Tile]| kept.fastest(tiles).unwrap_or(tiles[0]);
+    Ok(Shaders { many: fastest(&many), few: fastest(&few) })
+}
+
+impl Tuning {
+    /// The fastest of these tiles, where that is known from before.
+    fn known<T: Display + Copy>(&self, tiles: &[T]) -> Option<T> {
+        let kept = self.file().filter(|_| !self.again).and_then(read)?;
+        if kept.is_for(self) && kept.is_plausible() { kept.fastest(tiles) } else { None }
+    }
+
+    /// Keeps what was measured, if it can.
+    fn keep(&self, rates: BTreeMap<String, f64>) -> Kept {
+        let kept = Kept::new(self, rates);
+        for (tile, rate) in &kept.rates {
+            tracing::debug!("{tile}: {:.2} MH/s", rate / 1e6);
+        }
+        if let Some(Err(error)) = self.file().map(|path| write(path, &kept)) {
+            tracing::debug!("the rates are not kept: {error}");
+        }
+        kept
+    }
+}
+
+/// What a device's method allows, by the number of versions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// Of threads on so many cores that are like the measured one.
+    Cpu {
+        /// The method.
+        tile: Tile,
+        /// The measured core.
+        core: Core,
+        /// How many there are.
+        cores: usize,
+    },
+    /// Of a GPU.
+    Gpu {
+        /// The method.
+        method: Method,
+        /// What the GPU does of each operation.
+        rates: Rates,
+    },
+}
+
+impl Limit {
+    /// Measures the core that this thread runs on, for threads that run as `plan` has it: those
+    /// that share a core share its limit. `None` where there is no probe for the processor.
+    ///
+    /// A quota does not lower it: that says how long the cores run, not how fast.
+    #[must_use]
+    pub fn measure(tile: Tile, plan: &Plan, cpus: &Cpus, clock: Clock) -> Option<Self> {
+        let core = Core::measure(&|| clock.elapsed())?;
+        Some(Self::Cpu { tile, core, cores: plan.cores(cpus) })
+    }
+
+    /// Measures a GPU, in a second or less.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is lost.
+    pub fn of_gpu(adapter: &Adapter, method: Method, clock: Clock) -> Result<Self, OpenError> {
+        let rates = Rates::measure(adapter, &|| clock.elapsed())?;
+        Ok(Self::Gpu { method, rates })
+    }
+
+    /// Hashes per second that cannot be exceeded with so many versions at hand; `None` where the
+    /// method's limit is not known.
+    #[must_use]
+    pub fn hashes_per_second(&self, versions: usize) -> Option<f64> {
+        match self {
+            Self::Cpu { tile, core, cores } => {
+                let versions = versions.clamp(1, tile.backend.versions_per_slice());
+                let one = core.limit(*tile, versions)?;
+                Some(one * f64::from(u32::try_from(*cores).unwrap_or(u32::MAX)))
+            }
+            Self::Gpu { method, rates } => {
+                let versions = versions.clamp(1, 1 << method.versions_log2());
+                Some(rates.limit(*method, versions))
+            }
+        }
+    }
 }
 
 impl Kept {
-    fn new(tuning: &Tuning, rates: &[Rate]) -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            processor: tuning.processor.clone(),
-            rates: rates
-                .iter()
-                .map(|rate| (rate.tile.to_string(), rate.hashes_per_second))
-                .collect(),
-        }
+    fn new(tuning: &Tuning, rates: BTreeMap<String, f64>) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { version, processor: tuning.processor.clone(), rates }
     }
 
-    /// The fastest of these tiles, if all were measured on this processor by this version.
-    fn fastest(&self, tuning: &Tuning, tiles: &[Tile]) -> Option<Tile> {
-        let known = self.version == env!("CARGO_PKG_VERSION") && self.processor == tuning.processor;
-        if !known {
-            return None;
-        }
-        let rate = |tile: &Tile| self.rates.get(&tile.to_string()).copied();
-        let rates: Option<Vec<(f64, Tile)>> =
+    /// Whether they were measured on this processor by this version.
+    fn is_for(&self, tuning: &Tuning) -> bool {
+        self.version == env!("CARGO_PKG_VERSION") && self.processor == tuning.processor
+    }
+
+    /// Whether all of them can be rates.
+    fn is_plausible(&self) -> bool {
+        // What is no number fails both comparisons.
+        self.rates.values().all(|rate| *rate > 0.0 && *rate <= RATE_MAX)
+    }
+
+    /// The fastest of these tiles, if all were measured.
+    fn fastest<T: Display + Copy>(&self, tiles: &[T]) -> Option<T> {
+        let rate = |tile: &T| self.rates.get(&tile.to_string()).copied();
+        let rates: Option<Vec<(f64, T)>> =
             tiles.iter().map(|tile| Some((rate(tile)?, *tile))).collect();
         let best = rates?.into_iter().max_by(|(a, _), (b, _)| a.total_cmp(b));
         best.map(|(_, tile)| tile)
@@ -128,77 +249,31 @@ fn read(path: &Path) -> Option<Kept> {
 }
 
 /// Whole or not at all: two miners may start at once.
-fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
+fn write(path: &Path, kept: &Kept) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&fresh, serde_json::to_vec_pretty(kept)?)?;
-    fs::rename(&fresh, path)
+    write_by(&draft(path)?, path, kept)
+}
+
+/// Beside `path`, under a name that nobody else has.
+fn draft(path: &Path) -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(path.with_extension(format!("{}.new", hex::encode(random))))
+}
+
+/// By way of `draft`, of which nothing is left. Nothing may have that name yet, not even a link:
+/// what it leads to would be overwritten.
+fn write_by(draft: &Path, path: &Path, kept: &Kept) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(kept)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(draft)?;
+    let named = file.write_all(&text).and_then(|()| fs::rename(draft, path));
+    if named.is_err() {
+        let _tidied = fs::remove_file(draft);
+    }
+    named
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tuning(folder: &Path) -> Tuning {
-        Tuning { processor: "a processor".to_owned(), cache: Some(folder.join(FILE)), again: false }
-    }
-
-    /// Rates of all tiles, `best` the highest.
-    fn kept(tuning: &Tuning, best: Tile) -> Kept {
-        let rate =
-            |tile: Tile| Rate { tile, hashes_per_second: if tile == best { 2.0 } else { 1.0 } };
-        Kept::new(tuning, &kernels::tiles().into_iter().map(rate).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn what_was_measured_is_not_measured_again_until_something_changes() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut tuning = tuning(folder.path());
-        let path = tuning.cache.clone().unwrap();
-        for tile in kernels::tiles() {
-            write(&path, &kept(&tuning, tile)).unwrap();
-            assert_eq!(choose(&tuning, None, Clock::start()), tile, "the file is believed");
-            assert_eq!(choose(&tuning, Some(tile.backend), Clock::start()), tile);
-        }
-        let before = fs::read(&path).unwrap();
-        // Another processor: measured, and kept under its own name.
-        tuning.processor = "another".to_owned();
-        let chosen = choose(&tuning, None, Clock::start());
-        let after = read(&path).unwrap();
-        assert_eq!(after.processor, "another");
-        assert_eq!(after.fastest(&tuning, &kernels::tiles()), Some(chosen));
-        // Asked for: measured again.
-        fs::write(&path, before).unwrap();
-        tuning.again = true;
-        let _ = choose(&tuning, None, Clock::start());
-        assert_eq!(read(&path).unwrap().processor, "another");
-    }
-
-    #[test]
-    fn a_cache_that_cannot_be_used_costs_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut tuning = tuning(folder.path());
-        let path = tuning.cache.clone().unwrap();
-        fs::create_dir_all(&path).unwrap();
-        let backend = choose(&tuning, Some(Backend::Portable), Clock::start()).backend;
-        assert_eq!(backend, Backend::Portable);
-        assert!(read(&path).is_none() && write(&path, &kept(&tuning, backend.into())).is_err());
-        fs::remove_dir(&path).unwrap();
-        fs::write(&path, "{").unwrap();
-        assert!(read(&path).is_none());
-        tuning.cache = None;
-        assert!(kernels::tiles().contains(&choose(&tuning, None, Clock::start())));
-    }
-
-    #[test]
-    fn threads_that_share_a_core_share_its_limit() {
-        let Some(tile) = kernels::tiles().into_iter().find(|t| t.backend == Backend::Avx2) else {
-            return;
-        };
-        let of = |threads, cores| limit(tile, threads, cores, Clock::start()).unwrap();
-        // Two measurements of one core differ; twice the cores is more than that.
-        assert!(of(4, 2) < of(4, 4) && of(1, 4) < of(4, 4));
-    }
-}
+mod tests;

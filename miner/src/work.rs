@@ -38,7 +38,7 @@ pub struct Work {
 /// Recent jobs by content.
 #[derive(Debug)]
 pub struct Book {
-    layout: Layout,
+    layouts: Vec<Layout>,
     pages: VecDeque<Page>,
     serial: u64,
 }
@@ -50,12 +50,16 @@ struct Page {
 }
 
 impl Work {
-    /// Takes the next part of this work's space.
+    /// Takes the next part of this work's space for this device, which is its place among the
+    /// book's layouts.
+    ///
+    /// # Panics
+    /// When there is no such device.
     #[must_use]
-    pub fn claim(&self, now: Moment) -> Claimed {
+    pub fn claim(&self, device: usize, now: Moment) -> Claimed {
         // A job may come again under an earlier time, whose first header is dealt all the same:
         // the pool itself gave that time to the job's content before.
-        self.space.claim(self.last_ntime(now.mono).max(self.space.first_ntime()))
+        self.space.claim(device, self.last_ntime(now.mono).max(self.space.least_ntime()))
     }
 
     /// Whether this is the first time that anybody notes this work to be exhausted.
@@ -85,10 +89,10 @@ impl Work {
 }
 
 impl Book {
-    /// An empty book, dealing claims of this layout.
+    /// An empty book, dealing claims to one device for each layout.
     #[must_use]
-    pub const fn new(layout: Layout) -> Self {
-        Self { layout, pages: VecDeque::new(), serial: 0 }
+    pub const fn new(layouts: Vec<Layout>) -> Self {
+        Self { layouts, pages: VecDeque::new(), serial: 0 }
     }
 
     /// Makes work of a job.
@@ -107,21 +111,13 @@ impl Book {
         Work { job, connection, serial: self.serial, space, exhaustion_noted }
     }
 
-    /// Where the search of a job goes on: after `known`, the space of earlier jobs with the same
-    /// content, unless the job's time has moved past everything that was searched.
+    /// Where the search of a job goes on: in `known`, the space of earlier jobs with the same
+    /// content, from the job's time on.
     fn space(&self, job: &ClientJob, known: Option<&Space>) -> Space {
-        let make = |first_ntime, cursor| {
-            let (version, mask) = (job.version, job.version_mask);
-            Space::new(self.layout, version, mask, job.xn2_size, first_ntime, cursor)
-        };
-        match known.filter(|known| known.reached_ntime() >= job.ntime) {
-            None => make(job.ntime, Arc::default()),
-            Some(known) if known.has_versions(job.version, job.version_mask) => known.clone(),
-            Some(known) => {
-                let space = make(known.first_ntime(), Arc::default());
-                space.start_after(known);
-                space
-            }
+        let (version, mask) = (job.version, job.version_mask);
+        match known {
+            None => Space::new(&self.layouts, version, mask, job.xn2_size, job.ntime),
+            Some(known) => known.again(version, mask, job.ntime),
         }
     }
 }

@@ -16,10 +16,10 @@ fn mistakes_end_with_status_2_and_one_line_that_names_the_thing() {
         (&["-o", "stratum+ssl://pool.example", "-u", "u"], "stratum+ssl://HOST:PORT"),
         (&["-o", "stratum+tcp://a:1", "-u", "u", "--cpu", "wgpu"], "--cpu"),
         (&["-o", "stratum+tcp://a:1", "-u", "u", "-t", "1025"], "from 1 to 1024"),
-        (&["-o", "stratum+tcp://a:1", "-u", "u", "--gpu", "wgpu"], "--gpu wgpu"),
+        (&["-o", "stratum+tcp://a:1", "-u", "u", "--gpu", "no such card"], "no such card"),
         (&["-c", "/nonexistent/miner.toml"], "/nonexistent/miner.toml"),
         (&["check", "-c", "/nonexistent/miner.toml"], "/nonexistent/miner.toml"),
-        (&["bench", "--device", "gpu"], "gpu"),
+        (&["bench", "--device", "gpu:99"], "gpu:99"),
     ] {
         let output = Command::new(MINER).args(arguments).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
@@ -81,6 +81,47 @@ fn a_signal_ends_it_with_status_0_and_a_summary() {
         assert!(text.contains("0 hashes in"), "{signal}: {text}");
         assert!(state.path().join("wattproof/miner.key").exists());
     }
+}
+
+/// A machine without a graphics driver: its loader is told of none.
+#[cfg(target_os = "linux")]
+fn without_drivers() -> Command {
+    let mut miner = Command::new(MINER);
+    miner.args(["-o", "stratum+tcp://127.0.0.1:1", "-u", "u", "--api", "off"]);
+    miner.env("VK_DRIVER_FILES", "/nonexistent").env("VK_ICD_FILENAMES", "/nonexistent");
+    miner
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_gpu_it_says_so_in_one_line_and_mines_on_the_cpu() {
+    let state = tempfile::tempdir().unwrap();
+    let mut child = without_drivers()
+        .args(["--cpu", "portable", "-t", "1"])
+        .env("XDG_STATE_HOME", state.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut before = Vec::new();
+    for line in lines {
+        let mines = line.contains(" cpu: ");
+        before.push(line);
+        if mines {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let about: Vec<&String> = before.iter().filter(|line| line.contains("gpu")).collect();
+    assert_eq!(about.len(), 1, "{before:?}");
+    assert!(about[0].contains("none to mine with"), "{before:?}");
+    assert!(before.last().unwrap().contains("1 thread"), "{before:?}");
+
+    let output = without_drivers().args(["--cpu", "off", "-q"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
+    assert!(text.contains("the CPU is off, and no GPU mines"), "{text}");
 }
 
 /// A thread of a process, as Linux shows it.

@@ -14,9 +14,10 @@ use miner::{
     clock::Clock,
     cpus::plan::Plan,
     device::Device,
+    hands::{Crew, Ends, Found, Orders},
     space::Layout,
     work::{Book, Work},
-    workers::{self, Ends, Found, Orders},
+    workers,
 };
 use stratum::v1::client::ClientJob;
 use tokio::{runtime::Runtime, time::timeout};
@@ -70,14 +71,15 @@ impl Workers {
             .map_err(|error| CaseError::Workers(error.to_string()))?;
         let clock = Clock::start();
         let device = Arc::new(Device::new("cpu", tile, plan.threads()));
-        let ends = workers::start(&device, plan, clock, runtime.handle())
+        let (crew, ends) = Crew::new(clock, runtime.handle());
+        workers::start(&crew, &device, 0, tile, plan)
             .map_err(|error| CaseError::Workers(error.to_string()))?;
         Ok(Self { runtime, clock, device, layout: Layout::of_cpu(tile.backend), ends })
     }
 
     /// An empty book, dealing claims as the miner's does.
     fn book(&self) -> Book {
-        Book::new(self.layout)
+        Book::new(vec![self.layout])
     }
 
     fn order(&self, orders: Orders) {

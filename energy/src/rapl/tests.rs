@@ -1,35 +1,9 @@
 //! The recorded tree, and small trees made from it where the record has no such case.
 
-use std::{cell::RefCell, path::PathBuf};
-
 use super::*;
+use crate::tree::testing::{Made, Recorded};
 
 const RANGE: u128 = 262_143_328_850;
-
-/// The recorded files, read from the repository.
-struct Recorded;
-
-impl Recorded {
-    fn path(path: &str) -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/sysfs").join(path)
-    }
-}
-
-impl Tree for Recorded {
-    #[expect(clippy::disallowed_methods, reason = "a test reads the recorded tree")]
-    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        std::fs::read(Self::path(path))
-    }
-
-    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        let entries = std::fs::read_dir(Self::path(folder))?;
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-    }
-}
-
-/// A tree in memory: a file is its text, or the error that reading it gives.
-#[derive(Default)]
-struct Made(RefCell<BTreeMap<String, Result<String, io::ErrorKind>>>);
 
 impl Made {
     fn zone(self, folder: &str, name: &str, raw: u128) -> Self {
@@ -38,7 +12,7 @@ impl Made {
             ("energy_uj", format!("{raw}\n")),
             ("max_energy_range_uj", format!("{RANGE}\n")),
         ] {
-            self.0.borrow_mut().insert(format!("{FOLDER}/{folder}/{file}"), Ok(text));
+            self.file(&format!("{FOLDER}/{folder}/{file}"), Ok(text));
         }
         self
     }
@@ -48,28 +22,7 @@ impl Made {
     }
 
     fn put(&self, folder: &str, content: Result<String, io::ErrorKind>) {
-        self.0.borrow_mut().insert(format!("{FOLDER}/{folder}/energy_uj"), content);
-    }
-}
-
-impl Tree for Made {
-    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        match self.0.borrow().get(path) {
-            Some(Ok(text)) => Ok(text.clone().into_bytes()),
-            Some(Err(kind)) => Err((*kind).into()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        let prefix = format!("{folder}/");
-        let names = self.0.borrow();
-        let mut found: Vec<String> = names
-            .keys()
-            .filter_map(|path| path.strip_prefix(&prefix)?.split('/').next().map(str::to_owned))
-            .collect();
-        found.dedup();
-        if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+        self.file(&format!("{FOLDER}/{folder}/energy_uj"), content);
     }
 }
 
@@ -106,6 +59,11 @@ fn the_platform_is_preferred_and_alone() {
     let rapl = Rapl::discover(&tree, secs(0)).unwrap();
     assert_eq!(rapl.zones().collect::<Vec<_>>(), ["psys"]);
     assert_eq!((rapl.spec().id.as_str(), rapl.spec().scope), ("rapl:psys", Scope::Rig));
+
+    // Beside boards with meters of their own the packages count, whatever the platform shows.
+    let beside = Rapl::discover_packages(&tree, secs(0)).unwrap();
+    assert_eq!(beside.zones().collect::<Vec<_>>(), ["package-0", "dram"]);
+    assert_eq!(beside.spec().scope, Scope::Device);
 
     tree.set("intel-rapl:1", 0);
     let rapl = Rapl::discover(&tree, secs(0)).unwrap();
@@ -198,7 +156,7 @@ fn a_small_range_asks_for_frequent_polls() {
     let tree = Made::default().zone("intel-rapl:0", "package-0", 1);
     let file = format!("{FOLDER}/intel-rapl:0/max_energy_range_uj");
     // A 32-bit counter of 15.3 microjoules a step.
-    tree.0.borrow_mut().insert(file, Ok("65532610987".to_owned()));
+    tree.file(&file, Ok("65532610987".to_owned()));
     let rapl = Rapl::discover(&tree, secs(0)).unwrap();
     assert_eq!(rapl.poll_within(), Duration::from_millis(8_191));
 }

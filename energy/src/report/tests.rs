@@ -207,7 +207,9 @@ fn our_own_meters_claim_what_their_kinds_can_have() {
     let specs = crate::rapl::every_spec()
         .into_iter()
         .chain([ModelMeter::configured(power, 0).spec().clone()])
-        .chain(processors.map(|name| ModelMeter::host(name, 2).spec().clone()));
+        .chain(processors.map(|name| ModelMeter::host(name, 2).spec().clone()))
+        .chain(crate::hwmon::every_spec())
+        .chain([crate::nvml::any_spec()]);
     let mut seen = 0;
     for spec in specs {
         let meters = vec![MeterReading::of(&spec, 1, MicroJoules::ZERO, PPM)];
@@ -216,7 +218,7 @@ fn our_own_meters_claim_what_their_kinds_can_have() {
         assert_eq!(verify(&signed.to_string()).unwrap().report(), &sent);
         seen += 1;
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 10);
 }
 
 fn meter() -> impl Strategy<Value = MeterReading> {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use energy::meter::Kind;
-use kernels::{Core, Tile};
+use gpu::adapters::{self, Wanted};
+use kernels::Tile;
 use serde_json::json;
 use stratum::v1::client::ClientJob;
 use units::{Difficulty, Hashes, MicroJoules, Moment, Target, Work as ProvenWork};
@@ -20,15 +21,19 @@ use super::{fastest, runtime};
 use crate::cli::BenchArgs;
 use crate::clock::Clock;
 use crate::cpus::plan::Plan;
-use crate::device::Device;
+use crate::cpus::system;
+use crate::device::{Device, Kernel};
 use crate::error::Failure;
+use crate::hands::{Crew, Ends, Orders};
 use crate::instruments::meter::Meter;
 use crate::instruments::sensors::Processor;
 use crate::progress;
+use crate::rig::{self, Ready};
 use crate::settings;
 use crate::space::Layout;
+use crate::tuning::Limit;
 use crate::work::Book;
-use crate::workers::{self, Ends, Orders};
+use crate::workers;
 
 /// A hit in about this many hashes.
 const HASHES_PER_HIT: f64 = 1_048_576.0;
@@ -37,8 +42,16 @@ const FIRST_VERSION_BIT: u32 = 13;
 /// How many standard errors the hits may be off.
 const ERRORS_MAX: f64 = 5.0;
 
+/// What is measured.
+enum Subject {
+    Cpu { tile: Tile, plan: Plan },
+    Gpu(Box<Ready>),
+}
+
 struct Measured {
-    tile: Tile,
+    device: String,
+    kernel: Kernel,
+    threads: usize,
     limit: Option<f64>,
     elapsed: Duration,
     hashes: Hashes,
@@ -52,39 +65,71 @@ struct Measured {
 /// # Errors
 /// When the device or backend is not here, or the answers were wrong.
 pub fn bench(args: &BenchArgs) -> Result<String, Failure> {
-    match args.device.split(':').next() {
-        Some("cpu") if args.device == "cpu" => {}
-        Some("gpu") => {
-            let device = &args.device;
-            return Err(Failure::usage(format!(
-                "--device {device}: the wgpu backend is not built into this version"
-            )));
-        }
-        _ => return Err(Failure::usage(format!("--device {}: cpu, gpu or gpu:N", args.device))),
-    }
     let clock = Clock::start();
-    let named = match &args.backend {
-        Some(name) => {
-            Some(settings::backend(name).map_err(|e| Failure::usage(format!("--backend: {e}")))?)
-        }
-        None => None,
-    };
-    let tile = fastest(named, false, clock);
-    let measured = measure(args, tile, clock)?;
+    let subject = subject(args, clock)?;
+    let measured = measure(args, subject, clock)?;
     check(&measured)?;
     Ok(if args.json { as_json(args, &measured) } else { as_text(args, &measured) })
 }
 
-fn measure(args: &BenchArgs, tile: Tile, clock: Clock) -> Result<Measured, Failure> {
+fn subject(args: &BenchArgs, clock: Clock) -> Result<Subject, Failure> {
+    let device = args.device.as_str();
+    if device == "cpu" {
+        let named = args.backend.as_deref().map(settings::backend).transpose();
+        let named = named.map_err(|e| Failure::usage(format!("--backend: {e}")))?;
+        let plan = Plan::free(usize::from(args.threads));
+        return Ok(Subject::Cpu { tile: fastest(named, false, clock), plan });
+    }
+    let number = match device.strip_prefix("gpu") {
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix(':').and_then(|number| number.parse::<usize>().ok()),
+        None => None,
+    };
+    let Some(number) = number else {
+        return Err(Failure::usage(format!("--device {device}: cpu, gpu or gpu:N")));
+    };
+    if let Some(backend) = args.backend.as_deref().filter(|backend| *backend != "wgpu") {
+        return Err(Failure::usage(format!("--backend {backend}: a GPU's is wgpu")));
+    }
+    let wanted = Wanted::Named(vec![number.to_string()]);
+    let chosen = adapters::choose(rig::all_adapters(), &wanted)
+        .map_err(|error| Failure::usage(format!("--device {device}: {error}")))?;
+    let adapter = chosen.adapters.into_iter().next();
+    let adapter = adapter.ok_or_else(|| Failure::usage(format!("--device {device}: not here")))?;
+    let ready = rig::ready(adapter, false, clock)
+        .map_err(|error| Failure::failed(format!("--device {device}: {error}")))?;
+    Ok(Subject::Gpu(Box::new(ready)))
+}
+
+/// Starts the device's workers; gives the device and how it deals its claims.
+fn start(subject: Subject, crew: &Crew, clock: Clock) -> Result<(Arc<Device>, Layout), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+    match subject {
+        Subject::Cpu { tile, plan } => {
+            let device = Arc::new(Device::new("cpu", tile, plan.threads()));
+            if let Some(limit) = Limit::measure(tile, &plan, &system::of_this_machine(), clock) {
+                device.set_limit(limit);
+            }
+            workers::start(crew, &device, 0, tile, &plan).map_err(|error| failed(&error))?;
+            Ok((device, Layout::of_cpu(tile.backend)))
+        }
+        Subject::Gpu(ready) => {
+            let layout = ready.layout();
+            let device = ready.start(crew, 0, false).map_err(|error| failed(&error))?;
+            Ok((device, layout))
+        }
+    }
+}
+
+fn measure(args: &BenchArgs, subject: Subject, clock: Clock) -> Result<Measured, Failure> {
     let runtime = runtime(1)?;
-    let plan = Plan::free(usize::from(args.threads));
-    let device = Arc::new(Device::new("cpu", tile, plan.threads()));
-    let mut book = Book::new(Layout::of_cpu(tile.backend));
+    let (crew, Ends { orders, mut found }) = Crew::new(clock, runtime.handle());
+    let (device, layout) = start(subject, &crew, clock)?;
+    drop(crew);
+    let mut book = Book::new(vec![layout]);
     let job = Arc::new(job(args.versions, clock.now()));
     let target = job.target;
     let work = Arc::new(book.work(job, 0));
-    let Ends { orders, mut found } = workers::start(&device, &plan, clock, runtime.handle())
-        .map_err(|error| Failure::failed(error.to_string()))?;
     let mut meter = counters(clock.now());
     let begin = clock.elapsed();
     orders.send_replace(Orders::Mine(work));
@@ -111,13 +156,26 @@ fn measure(args: &BenchArgs, tile: Tile, clock: Clock) -> Result<Measured, Failu
         meter.sample(clock.now(), Duration::ZERO);
         meter.total()
     });
+    let kernel = device.kernel();
     if device.hardware_errors() > 0 {
         let errors = device.hardware_errors();
-        return Err(Failure::failed(format!("{tile}: {errors} hits did not hash again")));
+        return Err(Failure::failed(format!("{kernel}: {errors} hits did not hash again")));
+    }
+    if let Some(lost) = device.lost() {
+        return Err(Failure::failed(format!("{}: {lost}", device.name())));
     }
     let proven = ProvenWork::new(target.work().get().saturating_mul(hits.into()));
-    let limit = limit(args, tile, clock);
-    Ok(Measured { tile, limit, elapsed, hashes: device.hashes(), hits, proven, joules })
+    Ok(Measured {
+        device: device.name().to_owned(),
+        kernel,
+        threads: device.threads(),
+        limit: device.limit(),
+        elapsed,
+        hashes: device.hashes(),
+        hits,
+        proven,
+        joules,
+    })
 }
 
 /// Real joules or none: a model would only give back its own figure.
@@ -139,8 +197,10 @@ fn check(measured: &Measured) -> Result<(), Failure> {
     if off <= ERRORS_MAX * expected.max(1.0).sqrt() {
         return Ok(());
     }
-    let (tile, hits) = (measured.tile, measured.hits);
-    Err(Failure::failed(format!("{tile}: {hits} hits where about {expected:.0} were to be found")))
+    let (kernel, hits) = (measured.kernel, measured.hits);
+    Err(Failure::failed(format!(
+        "{kernel}: {hits} hits where about {expected:.0} were to be found"
+    )))
 }
 
 /// Work like a pool's, with fixed contents: the same hashes on every machine.
@@ -173,11 +233,11 @@ fn as_json(args: &BenchArgs, measured: &Measured) -> String {
     let object = json!({
         "schema": 1,
         "algorithm": "sha256d",
-        "device": "cpu",
-        "backend": measured.tile.backend.name(),
-        "kernel": measured.tile.to_string(),
+        "device": measured.device,
+        "backend": measured.kernel.backend().name(),
+        "kernel": measured.kernel.to_string(),
         "versions": args.versions,
-        "threads": args.threads,
+        "threads": measured.threads,
         "seconds": measured.elapsed.as_secs_f64(),
         "hashes": hashes,
         "hashes_per_second": per_second(measured),
@@ -198,24 +258,15 @@ fn as_text(args: &BenchArgs, measured: &Measured) -> String {
     let of_limit = percent_of_limit(measured)
         .map_or_else(String::new, |percent| format!(", {percent:.0} % of the limit"));
     format!(
-        "cpu  {}  {} threads  {} versions  {}{of_limit} in {:.2} s ({} hits, all verified)  {joules}\n",
-        measured.tile,
-        args.threads,
+        "{}  {}  {} threads  {} versions  {}{of_limit} in {:.2} s ({} hits, all verified)  {joules}\n",
+        measured.device,
+        measured.kernel,
+        measured.threads,
         args.versions,
         progress::rate(per_second(measured)),
         measured.elapsed.as_secs_f64(),
         measured.hits,
     )
-}
-
-/// What so many versions and threads allow on this machine's cores.
-fn limit(args: &BenchArgs, tile: Tile, clock: Clock) -> Option<f64> {
-    let core = Core::measure(&|| clock.elapsed())?;
-    let versions = usize::try_from(args.versions).unwrap_or(usize::MAX);
-    let one = core.limit(tile, versions.min(tile.backend.versions_per_slice()))?;
-    let cores = crate::cpus::system::of_this_machine().cores().len();
-    let cores = usize::from(args.threads).min(cores.max(1));
-    Some(one * f64::from(u32::try_from(cores).unwrap_or(u32::MAX)))
 }
 
 fn percent_of_limit(measured: &Measured) -> Option<f64> {

@@ -13,7 +13,7 @@ use crate::cpus::quota::Quota;
 use crate::cpus::{Cpus, system};
 use crate::instruments::meter;
 use crate::instruments::sensors::Processor;
-use crate::settings;
+use crate::{rig, settings};
 
 /// What there is.
 struct Found {
@@ -21,6 +21,7 @@ struct Found {
     cpus: Cpus,
     backends: Vec<&'static str>,
     energy: String,
+    gpus: Vec<gpu::Info>,
 }
 
 /// The text to print.
@@ -36,7 +37,8 @@ pub fn devices(args: &OutputArgs) -> String {
     let energy = meter::describe(&defaults, &processor, Clock::start().now());
     let cpus = system::of_this_machine();
     let backends = kernels::available().into_iter().map(|backend| backend.name()).collect();
-    let found = Found { processor, cpus, backends, energy };
+    let gpus = rig::all_adapters().into_iter().map(|adapter| adapter.info).collect();
+    let found = Found { processor, cpus, backends, energy, gpus };
     if args.json { as_json(&found) } else { as_text(&found) }
 }
 
@@ -46,7 +48,7 @@ fn threads(cpus: &Cpus) -> usize {
 }
 
 fn as_json(found: &Found) -> String {
-    let Found { processor, cpus, backends, energy } = found;
+    let Found { processor, cpus, backends, energy, gpus } = found;
     let numbers = |list: &CpuList| list.iter().collect::<Vec<usize>>();
     let siblings: Vec<Vec<usize>> = cpus.cores().iter().map(numbers).collect();
     let cpu = json!({
@@ -60,11 +62,23 @@ fn as_json(found: &Found) -> String {
         "backends": backends,
         "energy_source": energy,
     });
-    format!("{}\n", json!({ "schema": 1, "devices": Value::Array(vec![cpu]) }))
+    let gpus = gpus.iter().map(|gpu| {
+        json!({
+            "device": format!("gpu:{}", gpu.index),
+            "name": gpu.name,
+            "driver": gpu.driver,
+            "api": gpu.api,
+            "pci": gpu.pci,
+            "software": gpu.software,
+            "backends": ["wgpu"],
+        })
+    });
+    let devices: Vec<Value> = std::iter::once(cpu).chain(gpus).collect();
+    format!("{}\n", json!({ "schema": 1, "devices": devices }))
 }
 
 fn as_text(found: &Found) -> String {
-    let Found { processor, cpus, backends, energy } = found;
+    let Found { processor, cpus, backends, energy, gpus } = found;
     let name = if processor.name.is_empty() { "unknown processor" } else { &processor.name };
     let quota = match cpus.quota() {
         Some(quota) => {
@@ -81,9 +95,17 @@ fn as_text(found: &Found) -> String {
         ("", format!("threads:  {} unless another number is asked for", threads(cpus))),
         ("", format!("backends: {backends}")),
         ("", format!("energy:   {energy}")),
-        ("gpu", "none: this version has no GPU backend".to_owned()),
     ] {
         writeln!(text, "{head:<4} {line}").expect("a String takes everything");
+    }
+    if gpus.is_empty() {
+        text.push_str("gpu  none that a Vulkan, Metal or DirectX 12 driver shows\n");
+    }
+    for gpu in gpus {
+        let place = gpu.pci.as_ref().map_or_else(String::new, |pci| format!(", at {pci}"));
+        let software =
+            if gpu.software { ", in software: mines if named or with --cpu off" } else { "" };
+        writeln!(text, "{gpu}{place}{software}").expect("a String takes everything");
     }
     text
 }

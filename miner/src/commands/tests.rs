@@ -1,5 +1,6 @@
 //! The commands that need no pool, as they print.
 
+use gpu::Method;
 use serde_json::Value;
 
 use super::*;
@@ -40,11 +41,12 @@ fn bench_prints_the_agreed_object_for_every_backend() {
 #[test]
 fn bench_says_what_is_not_here() {
     for (device, backend, named) in [
-        ("gpu", None, "wgpu backend is not built"),
-        ("gpu:1", None, "gpu:1"),
+        ("gpu:99", None, "\"99\" names no GPU"),
+        ("gpux", None, "cpu, gpu or gpu:N"),
         ("asic", None, "asic"),
         ("cpu:1", None, "cpu:1"),
-        ("cpu", Some("wgpu"), "not built into this version"),
+        ("cpu", Some("wgpu"), "wgpu is a GPU's"),
+        ("gpu", Some("avx2"), "a GPU's is wgpu"),
         ("cpu", Some("best"), "best"),
     ] {
         let failure = bench::bench(&bench_args(device, backend, 1)).unwrap_err();
@@ -61,10 +63,11 @@ fn selftest_checks_every_backend_that_is_here() {
     let printed: Value = serde_json::from_str(&text).unwrap();
     let results = printed["results"].as_array().unwrap();
     let right = results.iter().filter(|result| result["ok"] == true).count();
-    assert_eq!(right, kernels::available().len());
+    let gpus = gpu::adapters::all().len();
+    assert_eq!(right, kernels::available().len() + Method::ALL.len() * gpus);
     let (text, _) = selftest::selftest(&OutputArgs { json: false });
-    assert_eq!(text.lines().count(), Backend::ALL.len());
-    assert!(text.contains("portable  ok: "), "{text}");
+    assert_eq!(text.lines().count(), Backend::ALL.len() + Method::ALL.len() * gpus);
+    assert!(text.contains("cpu    portable           ok: "), "{text}");
 }
 
 #[test]

@@ -122,6 +122,18 @@ impl Plan {
         }
     }
 
+    /// How many physical cores the threads keep busy at once; at least 1.
+    #[must_use]
+    pub fn cores(&self, cpus: &Cpus) -> usize {
+        let among = match &self.pinning {
+            Pinning::Each(order) => order.iter().copied().collect(),
+            Pinning::Among(list) => list.clone(),
+            Pinning::Free(_) => cpus.allowed().clone(),
+        };
+        let used = cpus.cores().iter().filter(|core| !core.intersection(&among).is_empty());
+        used.count().clamp(1, self.threads)
+    }
+
     /// The threads and where they run, in words; `kept` says which CPUs they got. For instance
     /// `2 threads on CPUs 0-1 (1 core with 2 threads)`.
     #[must_use]

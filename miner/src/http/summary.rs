@@ -65,8 +65,8 @@ fn devices(snapshot: &Snapshot) -> Value {
     let each = snapshot.devices.iter().map(|device| {
         json!({
             "device": device.name,
-            "backend": device.tile.backend.name(),
-            "kernel": device.tile.to_string(),
+            "backend": device.kernel.backend().name(),
+            "kernel": device.kernel.to_string(),
             "limit_hashes_per_second": device.limit,
             "percent_of_limit": device.percent_of_limit(),
             "threads": device.threads,
@@ -75,6 +75,8 @@ fn devices(snapshot: &Snapshot) -> Value {
             "hashes": device.hashes.get().to_string(),
             "starved_seconds": device.starved.as_secs_f64(),
             "hardware_errors": device.hardware_errors,
+            "losses": device.losses,
+            "lost": device.lost,
         })
     });
     each.collect()
@@ -96,6 +98,7 @@ fn energy(snapshot: &Snapshot) -> Value {
 
 fn meter(reading: &MeterReading) -> Value {
     let spec = &reading.spec;
+    let gaps = reading.gaps.iter().map(|(why, length)| (why.clone(), length.as_secs_f64().into()));
     json!({
         "id": spec.id.as_str(),
         "kind": spec.kind.as_str(),
@@ -105,6 +108,7 @@ fn meter(reading: &MeterReading) -> Value {
         "source": spec.source,
         "joules": reading.total.joules(),
         "watts": reading.watts,
+        "gap_seconds": gaps.collect::<Map<String, Value>>(),
     })
 }
 
@@ -137,6 +141,24 @@ mod tests {
         assert_eq!(summary["hashrate_hashes_per_second"]["15m"], Value::Null);
         assert_eq!(summary["hashrate_proven_hashes_per_second"]["60s"]["relative_error"], 0.5);
         assert_eq!(summary["pool"]["connected_seconds"], 3_720);
+    }
+
+    #[test]
+    fn every_meter_is_shown_with_its_own_figures() {
+        let mut snapshot = sample();
+        let mut board = snapshot.meters[0].clone();
+        board.spec.id = energy::meter::MeterId::new("gpu:0").unwrap();
+        board.spec.kind = energy::meter::Kind::Nvml;
+        board.watts = None;
+        board.gaps = vec![("reset".to_owned(), std::time::Duration::from_secs(2))];
+        snapshot.meters.push(board);
+        let shown = summary(&snapshot)["energy"].clone();
+        assert_eq!(shown["source"], "model+nvml");
+        let meters = &shown["meters"];
+        assert_eq!((&meters[0]["id"], &meters[1]["id"]), (&json!("model:cpu"), &json!("gpu:0")));
+        assert_eq!((&meters[0]["watts"], &meters[1]["watts"]), (&json!(65.0), &Value::Null));
+        assert_eq!(meters[0]["gap_seconds"], json!({ "permission": 1.5 }));
+        assert_eq!(meters[1]["gap_seconds"], json!({ "reset": 2.0 }));
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn threads(snapshot: &Snapshot) -> usize {
 }
 
 fn backends(snapshot: &Snapshot) -> Vec<&'static str> {
-    snapshot.devices.iter().map(|device| device.tile.backend.name()).collect()
+    snapshot.devices.iter().map(|device| device.kernel.backend().name()).collect()
 }
 
 fn good_and_all(snapshot: &Snapshot) -> (u64, u64) {

@@ -1,14 +1,18 @@
-//! The rig's energy meter: the processor's own counters where they can be read, otherwise a model
-//! that says that it is one.
+//! One meter of the rig and its newest sample: the processor's own counters where they can be
+//! read, otherwise a model that says that it is one; a graphics board's counter or power.
 //!
-//! The model's clock is the time that the hashing threads were busy, so that a miner without work
-//! claims no energy. The counters see everything that the processor does, idling included.
+//! A model's clock is the time that devices were busy, so that a miner without work claims no
+//! energy. Counters see everything that the processor or the board does, idling included. Which
+//! meters a rig has, and what is done where one is missing, is said in [`super::boards`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use energy::counter::Step;
+use energy::counter::{GapReason, Step};
+use energy::hwmon::Hwmon;
 use energy::meter::{MeterSpec, PPM};
 use energy::model::ModelMeter;
+use energy::nvml::{Board, Nvml};
 use energy::rapl::{Rapl, Unavailable};
 use units::{MicroJoules, Moment, UnixMillis};
 
@@ -21,15 +25,29 @@ use crate::telemetry::MeterReading;
 pub struct Meter {
     source: Source,
     sampled_at: Option<UnixMillis>,
-    is_good: bool,
+    newest: Sample,
     previous: Option<(Duration, MicroJoules)>,
     watts: Option<f64>,
+}
+
+/// What a meter's newest sample is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// The total holds the energy of all the time since the last good one.
+    Good,
+    /// It could not be read, and a later one may make it good. Until then the total is of an
+    /// earlier time, and what was done since must not be set against it.
+    Held,
+    /// Energy since the last good one is lost for good; the total goes on from here.
+    Lost,
 }
 
 #[derive(Debug)]
 enum Source {
     Counters(Box<Rapl>, Folder),
     Model(ModelMeter),
+    Monitor(Box<Hwmon>, Folder),
+    Board(Box<Nvml>, Box<dyn Board + Send>),
 }
 
 impl Meter {
@@ -43,55 +61,119 @@ impl Meter {
         at: Moment,
     ) -> (Self, Option<Unavailable>) {
         let tree = Folder::new(&settings.sysfs);
-        let (source, why_not) = match Rapl::discover(&tree, at.mono) {
+        let rapl = Rapl::discover(&tree, at.mono);
+        Self::of_host(rapl, tree, settings, processor, threads, at)
+    }
+
+    /// As [`Self::open`], for a processor beside graphics boards with meters of their own.
+    #[must_use]
+    pub fn open_beside_boards(
+        settings: &settings::Energy,
+        processor: &Processor,
+        threads: usize,
+        at: Moment,
+    ) -> (Self, Option<Unavailable>) {
+        let tree = Folder::new(&settings.sysfs);
+        let rapl = Rapl::discover_packages(&tree, at.mono);
+        Self::of_host(rapl, tree, settings, processor, threads, at)
+    }
+
+    fn of_host(
+        rapl: Result<Rapl, Unavailable>,
+        tree: Folder,
+        settings: &settings::Energy,
+        processor: &Processor,
+        threads: usize,
+        at: Moment,
+    ) -> (Self, Option<Unavailable>) {
+        let (source, why_not) = match rapl {
             Ok(rapl) => (Source::Counters(Box::new(rapl), tree), None),
             Err(why) => (Source::Model(model(settings, processor, threads)), Some(why)),
         };
-        let mut meter =
-            Self { source, sampled_at: None, is_good: false, previous: None, watts: None };
+        (Self::new(source, at), why_not)
+    }
+
+    /// The owner's own figure for the whole rig, where there is one.
+    #[must_use]
+    pub fn configured(settings: &settings::Energy, at: Moment) -> Option<Self> {
+        Some(Self::new(Source::Model(configured(settings)?), at))
+    }
+
+    /// A board's hardware monitor in that tree.
+    #[must_use]
+    pub fn of_monitor(monitor: Hwmon, tree: Folder, at: Moment) -> Self {
+        Self::new(Source::Monitor(Box::new(monitor), tree), at)
+    }
+
+    /// A board that answers for itself.
+    #[must_use]
+    pub fn of_board(meter: Nvml, board: Box<dyn Board + Send>, at: Moment) -> Self {
+        Self::new(Source::Board(Box::new(meter), board), at)
+    }
+
+    fn new(source: Source, at: Moment) -> Self {
+        let (sampled_at, newest) = (None, Sample::Held);
+        let mut meter = Self { source, sampled_at, newest, previous: None, watts: None };
         meter.sample(at, Duration::ZERO);
-        (meter, why_not)
+        meter
     }
 
     /// What the meter is.
     #[must_use]
-    pub fn spec(&self) -> &MeterSpec {
+    pub const fn spec(&self) -> &MeterSpec {
         match &self.source {
             Source::Counters(rapl, _) => rapl.spec(),
             Source::Model(model) => model.spec(),
+            Source::Monitor(monitor, _) => monitor.spec(),
+            Source::Board(meter, _) => meter.spec(),
         }
     }
 
-    /// Takes a sample; `busy` is the time that the threads were busy so far, on average.
-    pub fn sample(&mut self, at: Moment, busy: Duration) {
-        self.is_good = match &mut self.source {
-            Source::Counters(rapl, tree) => {
-                matches!(rapl.poll(tree, at.mono), Step::Added(_) | Step::Baseline)
-            }
+    /// Takes a sample; `busy` is the time that the devices of a model were busy so far.
+    pub fn sample(&mut self, at: Moment, busy: Duration) -> Sample {
+        let lost = self.lost();
+        let step = match &mut self.source {
+            Source::Counters(rapl, tree) => rapl.poll(tree, at.mono),
             Source::Model(model) => {
                 model.poll(true, busy);
-                true
+                Step::Added(MicroJoules::ZERO)
             }
+            Source::Monitor(monitor, tree) => monitor.poll(tree, at.mono),
+            Source::Board(meter, board) => meter.poll(board.as_ref(), at.mono),
         };
-        if !self.is_good {
-            self.watts = None;
-            return;
-        }
-        self.sampled_at = Some(at.unix);
-        let total = self.total();
-        self.watts = self.previous.and_then(|(then, before)| {
-            let seconds = at.mono.saturating_sub(then).as_secs_f64();
-            let joules = total.checked_sub(before)?.joules_f64();
-            (seconds > 0.0).then(|| joules / seconds)
-        });
-        self.previous = Some((at.mono, total));
+        self.newest = match step {
+            _ if self.lost() > lost => Sample::Lost,
+            Step::NewEpoch { .. } => Sample::Lost,
+            Step::Added(_) | Step::Baseline => Sample::Good,
+            Step::Gap { .. } => Sample::Held,
+        };
+        self.show(at);
+        self.newest
     }
 
-    /// Whether the newest sample was good. If not, the total is of an earlier time, and what was
-    /// done since then must not be set against it.
+    /// Power since the sample before this one.
+    fn show(&mut self, at: Moment) {
+        let total = self.total();
+        self.watts = match self.newest {
+            Sample::Good => self.previous.and_then(|(then, before)| {
+                let seconds = at.mono.saturating_sub(then).as_secs_f64();
+                let joules = total.checked_sub(before)?.joules_f64();
+                (seconds > 0.0).then(|| joules / seconds)
+            }),
+            Sample::Held | Sample::Lost => None,
+        };
+        if self.newest != Sample::Held {
+            self.previous = Some((at.mono, total));
+        }
+        if self.newest == Sample::Good {
+            self.sampled_at = Some(at.unix);
+        }
+    }
+
+    /// Whether the newest sample was good.
     #[must_use]
-    pub const fn is_good(&self) -> bool {
-        self.is_good
+    pub fn is_good(&self) -> bool {
+        self.newest == Sample::Good
     }
 
     /// Energy since the meter was opened.
@@ -100,6 +182,8 @@ impl Meter {
         match &self.source {
             Source::Counters(rapl, _) => rapl.total(),
             Source::Model(model) => model.total(),
+            Source::Monitor(monitor, _) => monitor.total(),
+            Source::Board(meter, _) => meter.total(),
         }
     }
 
@@ -110,35 +194,51 @@ impl Meter {
             Source::Counters(rapl, _) => rapl.coverage_ppm(at.mono),
             // Its clock is the busy time, all of which it has seen.
             Source::Model(_) => PPM,
+            Source::Monitor(monitor, _) => monitor.coverage_ppm(at.mono),
+            Source::Board(meter, _) => meter.coverage_ppm(at.mono),
         }
     }
 
     /// Everything, as of the newest sample.
     #[must_use]
     pub fn reading(&self) -> MeterReading {
-        let gaps = match &self.source {
-            Source::Counters(rapl, _) => rapl.lost().into_iter().collect(),
-            Source::Model(_) => Vec::new(),
-        };
+        let gaps = self.gaps().into_iter();
         MeterReading {
             spec: self.spec().clone(),
             total: self.total(),
             watts: self.watts,
-            gaps: gaps.into_iter().map(|(why, length)| (why.as_str().to_owned(), length)).collect(),
+            gaps: gaps.map(|(why, length)| (why.as_str().to_owned(), length)).collect(),
             sampled_at: self.sampled_at,
         }
+    }
+
+    /// Time lost for good, by reason.
+    fn gaps(&self) -> BTreeMap<GapReason, Duration> {
+        match &self.source {
+            Source::Counters(rapl, _) => rapl.lost(),
+            Source::Model(_) => BTreeMap::new(),
+            Source::Monitor(monitor, _) => monitor.lost().clone(),
+            Source::Board(meter, _) => meter.lost().clone(),
+        }
+    }
+
+    /// Time lost for good.
+    fn lost(&self) -> Duration {
+        self.gaps().into_values().sum()
     }
 }
 
 /// The owner's own figure, else the table's for the cores that the threads keep busy.
 fn model(settings: &settings::Energy, processor: &Processor, threads: usize) -> ModelMeter {
-    match settings.watts {
-        Some(power) => ModelMeter::configured(power, parts_per_million(settings.uncertainty)),
-        None => {
-            let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-            ModelMeter::host(&processor.name, processor.cores.min(threads))
-        }
-    }
+    configured(settings).unwrap_or_else(|| {
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+        ModelMeter::host(&processor.name, processor.cores.min(threads))
+    })
+}
+
+fn configured(settings: &settings::Energy) -> Option<ModelMeter> {
+    let uncertainty = parts_per_million(settings.uncertainty);
+    Some(ModelMeter::configured(settings.watts?, uncertainty))
 }
 
 #[expect(
@@ -230,6 +330,36 @@ mod tests {
         zone(root.path(), 21_000_000);
         meter.sample(at(2), Duration::ZERO);
         assert_eq!(meter.total().joules(), "20.000000", "the counter went on meanwhile");
+    }
+
+    #[test]
+    fn a_counter_that_starts_over_has_lost_what_it_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let chip = |energy: &str| {
+            let folder = root.path().join("bus/pci/devices/0000:03:00.0/hwmon/hwmon0");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("name"), "xe").unwrap();
+            fs::write(folder.join("energy1_input"), energy).unwrap();
+        };
+        chip("900000000");
+        let (tree, board) = (Folder::new(root.path()), "0000:03:00.0".parse().unwrap());
+        let id = energy::meter::MeterId::new("gpu:0").unwrap();
+        let monitor = Hwmon::discover(&tree, board, id, at(0).mono).unwrap();
+        let mut meter = Meter::of_monitor(monitor, tree, at(0));
+        chip("950000000");
+        assert_eq!(meter.sample(at(1), Duration::ZERO), Sample::Good);
+        assert_eq!(meter.reading().watts, Some(50.0));
+        chip("10000000");
+        assert_eq!(meter.sample(at(3), Duration::ZERO), Sample::Lost);
+        let reading = meter.reading();
+        assert_eq!((meter.is_good(), reading.watts), (false, None));
+        assert_eq!(reading.sampled_at, Some(UnixMillis::new(1_000)));
+        assert_eq!(reading.gaps, [("reset".to_owned(), Duration::from_secs(2))]);
+        chip("40000000");
+        assert_eq!(meter.sample(at(4), Duration::ZERO), Sample::Good);
+        // Of the last second alone: the two before it are lost.
+        assert_eq!(meter.reading().watts, Some(30.0));
+        assert_eq!(meter.total().joules(), "80.000000");
     }
 
     #[test]

@@ -2,22 +2,27 @@
 //! is asked for.
 //!
 //! Read [`Instruments`] and [`Desk`]. Joules and hashes are read at the same instants, so that
-//! their ratio is of the same stretch of time. One task owns the meter, the key and the history
+//! their ratio is of the same stretch of time. One task owns the meters, the key and the history
 //! of rates; others get [`Snapshot`]s, or ask the desk for a signed report. Totals count from the
 //! start of the process, under an epoch that is the wall clock's milliseconds at that start: a
 //! restart is a new epoch, and no total ever falls within one. Another pool is a new epoch too: a
 //! pool that is returned to must not be shown the energy that was used for others meanwhile. While
-//! the meter cannot be read there is no report: the next one covers the joules and the work of
-//! the whole time, or neither.
+//! one of the meters cannot be read there is no report: the next one covers the joules and the work
+//! of the whole time, or neither. Where a meter lost energy for good, the next report begins a new
+//! epoch, of all meters: the pool then sets none of that time's work against the joules of the
+//! others.
 
+pub mod boards;
 pub mod key;
 pub mod meter;
+pub mod nvml;
 pub mod sensors;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use energy::SigningKey;
+use energy::meter::Scope;
 use energy::report::{ClaimedHashes, EnergyReport, MeterReading};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,7 +30,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use units::{Hashes, Moment, Work};
 
-use self::meter::Meter;
+use self::meter::{Meter, Sample};
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::progress;
@@ -38,11 +43,11 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Reports that may be asked for at a time; there is one asker.
 const REQUESTS: usize = 4;
 
-/// A meter and the key that signs what it says.
+/// The rig's meters and the key that signs what they say.
 #[derive(Debug)]
 pub struct Metering {
-    /// The meter.
-    pub meter: Meter,
+    /// The meters, at least one, no two of one name; a board's is called as its device.
+    pub meters: Vec<Meter>,
     /// The key.
     pub key: SigningKey,
 }
@@ -55,6 +60,12 @@ pub struct Instruments {
     /// The pool of the newest report.
     reported_to: Option<String>,
     metered: Metered,
+    /// Work at the newest instant when every meter was read.
+    read_at: Metered,
+    /// A meter lost energy for good since then.
+    lost: bool,
+    /// A meter lost energy for good since the newest report.
+    lost_unreported: bool,
     devices: Vec<Arc<Device>>,
     metering: Option<Metering>,
     rates: Rates,
@@ -99,7 +110,7 @@ impl Desk {
 pub struct Requests(mpsc::Receiver<Request>);
 
 impl Instruments {
-    /// Instruments on `devices`, and with a meter where there is one.
+    /// Instruments on `devices`, and with meters where the rig has them.
     #[must_use]
     pub fn new(
         clock: Clock,
@@ -125,6 +136,9 @@ impl Instruments {
             epoch: now.unix.get(),
             reported_to: None,
             metered,
+            read_at: metered,
+            lost: false,
+            lost_unreported: false,
             devices,
             metering,
             rates: Rates::new(),
@@ -164,23 +178,20 @@ impl Instruments {
     fn sample(&mut self) -> Moment {
         let now = self.clock.now();
         let devices: Vec<DeviceReading> = self.devices.iter().map(|device| read(device)).collect();
-        let busy = self.busy();
-        if let Some(metering) = &mut self.metering {
-            metering.meter.sample(now, busy);
-        }
+        let all_read = self.read_meters(now);
         let upstream = self.upstream.borrow().clone();
         let mut snapshot = Snapshot {
             at: now,
             devices,
             rates: [None; WINDOWS.len()],
             highest: self.highest,
-            meters: self.metering.iter().map(|metering| metering.meter.reading()).collect(),
+            meters: self.meters().iter().map(Meter::reading).collect(),
             metered: self.metered,
             upstream,
         };
-        if self.metering.as_ref().is_none_or(|metering| metering.meter.is_good()) {
-            let (hashes, proven) = (snapshot.hashes(), snapshot.upstream.proven);
-            self.metered = Metered { hashes, proven };
+        let (hashes, proven) = (snapshot.hashes(), snapshot.upstream.proven);
+        if all_read {
+            self.settle(Metered { hashes, proven });
             snapshot.metered = self.metered;
         }
         self.rates.take(Reading {
@@ -197,13 +208,48 @@ impl Instruments {
         now
     }
 
-    /// Time that the threads were busy, on average over them.
-    fn busy(&self) -> Duration {
-        let each = self.devices.iter().map(|device| {
+    fn meters(&self) -> &[Meter] {
+        self.metering.as_ref().map_or(&[], |metering| &metering.meters)
+    }
+
+    /// Reads every meter; whether all could be read.
+    fn read_meters(&mut self, now: Moment) -> bool {
+        let everything = self.busiest(|_| true);
+        let on_processor = self.busiest(|device| {
+            self.meters().iter().all(|meter| meter.spec().id.as_str() != device.name())
+        });
+        let mut all_read = true;
+        for meter in self.metering.iter_mut().flat_map(|metering| &mut metering.meters) {
+            let is_wide = meter.spec().scope > Scope::Device;
+            let before = meter.is_good();
+            let newest = meter.sample(now, if is_wide { everything } else { on_processor });
+            say(meter, before);
+            all_read &= newest != Sample::Held;
+            self.lost |= newest == Sample::Lost;
+            self.lost_unreported |= newest == Sample::Lost;
+        }
+        all_read
+    }
+
+    /// Time that the busiest of these devices was busy, on average over its threads.
+    fn busiest(&self, among: impl Fn(&Device) -> bool) -> Duration {
+        let each = self.devices.iter().filter(|device| among(device)).map(|device| {
             let threads = u32::try_from(device.threads()).unwrap_or(u32::MAX).max(1);
             device.busy() / threads
         });
         each.max().unwrap_or(Duration::ZERO)
+    }
+
+    /// Adds the work up to now to what the meters' totals are of, unless joules of it are lost.
+    fn settle(&mut self, done: Metered) {
+        let before = std::mem::replace(&mut self.read_at, done);
+        if std::mem::take(&mut self.lost) {
+            return;
+        }
+        let hashes = done.hashes.get().saturating_sub(before.hashes.get());
+        let proven = done.proven.get().saturating_sub(before.proven.get());
+        self.metered.hashes = self.metered.hashes.saturating_add(Hashes::new(hashes));
+        self.metered.proven = self.metered.proven.saturating_add(Work::new(proven));
     }
 
     fn answer(&mut self, request: Request) {
@@ -214,13 +260,17 @@ impl Instruments {
 
     fn signed(&mut self, worker: String, pool: String) -> Option<Value> {
         let at = self.sample();
-        let metering = self.metering.as_ref().filter(|metering| metering.meter.is_good())?;
+        let metering = self.metering.as_ref()?;
+        if !metering.meters.iter().all(Meter::is_good) {
+            return None;
+        }
         let before = self.reported_to.replace(pool);
-        if before.is_some() && before != self.reported_to {
+        let elsewhere = before.is_some() && before != self.reported_to;
+        if std::mem::take(&mut self.lost_unreported) || elsewhere {
             self.epoch = at.unix.get().max(self.epoch.saturating_add(1));
         }
         let hashes = self.snapshots.borrow().hashes();
-        let report = report(self.epoch, worker, at, &metering.meter, hashes);
+        let report = report(self.epoch, worker, at, &metering.meters, hashes);
         match report.sign(&metering.key) {
             Ok(report) => Some(report),
             Err(error) => {
@@ -234,7 +284,9 @@ impl Instruments {
 fn read(device: &Device) -> DeviceReading {
     DeviceReading {
         name: device.name().to_owned(),
-        tile: device.tile(),
+        kernel: device.kernel(),
+        lost: device.lost(),
+        losses: device.losses(),
         threads: device.threads(),
         place: device.place(),
         hashes: device.hashes(),
@@ -245,20 +297,31 @@ fn read(device: &Device) -> DeviceReading {
     }
 }
 
-fn report(epoch: u64, worker: String, at: Moment, meter: &Meter, hashes: Hashes) -> EnergyReport {
-    let spec = meter.spec();
-    let reading = MeterReading {
-        id: spec.id.clone(),
-        kind: spec.kind,
-        scope: spec.scope,
-        tier: spec.tier,
-        epoch,
-        total: meter.total(),
-        coverage_ppm: meter.coverage_ppm(at),
-        uncertainty_ppm: spec.uncertainty_ppm,
+/// Says in a line that a meter can't be read, and that it can again.
+fn say(meter: &Meter, was_good: bool) {
+    let id = &meter.spec().id;
+    match (was_good, meter.is_good()) {
+        (true, false) => {
+            tracing::warn!("energy: {id} cannot be read; no report is made until it can");
+        }
+        (false, true) => tracing::info!("energy: {id} can be read again"),
+        (true, true) | (false, false) => {}
+    }
+}
+
+fn report(
+    epoch: u64,
+    worker: String,
+    at: Moment,
+    meters: &[Meter],
+    hashes: Hashes,
+) -> EnergyReport {
+    let reading = |meter: &Meter| {
+        MeterReading::of(meter.spec(), epoch, meter.total(), meter.coverage_ppm(at))
     };
+    let meters = meters.iter().map(reading).collect();
     let hashes = Some(ClaimedHashes { total: hashes, epoch });
-    EnergyReport { worker, at: at.unix, meters: vec![reading], hashes }
+    EnergyReport { worker, at: at.unix, meters, hashes }
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use energy::book::Book;
 use kernels::Backend;
-use units::MilliWatts;
+use units::{MicroJoules, MilliWatts};
 
 use super::*;
+use crate::instruments::boards::tests::{self as rigs, Counter};
+use crate::instruments::boards::{self, GpuToMeter, Host};
 use crate::instruments::sensors::Processor;
 use crate::settings;
 
@@ -18,7 +21,7 @@ fn metering(root: &Path, clock: Clock) -> Metering {
     };
     let processor = Processor { name: String::new(), cores: 2 };
     let (meter, _) = Meter::open(&settings, &processor, 2, clock.now());
-    Metering { meter, key: SigningKey::from_bytes(&[7; 32]) }
+    Metering { meters: vec![meter], key: SigningKey::from_bytes(&[7; 32]) }
 }
 
 struct Rig {
@@ -131,7 +134,7 @@ fn a_snapshot_shows_devices_meter_and_pool_together() {
     assert_eq!(snapshot.hashes(), Hashes::new(2_000));
     assert_eq!(snapshot.hardware_errors(), 3);
     assert_eq!(snapshot.energy().unwrap().joules(), "100.000000");
-    assert_eq!(snapshot.energy_source(), Some("model"));
+    assert_eq!(snapshot.energy_source().as_deref(), Some("model"));
     assert_eq!(snapshot.upstream.proven.get(), 1_900);
 }
 
@@ -155,4 +158,139 @@ fn without_a_meter_there_is_nothing_to_report() {
     let mut rig = rig(false);
     assert_eq!(rig.instruments.signed("someone".to_owned(), "a".to_owned()), None);
     assert!(rig.snapshots.borrow().meters.is_empty());
+}
+
+/// A rig of a processor with counters, a board of NVIDIA's and another: three meters.
+struct Three {
+    rig: Rig,
+    counter: Counter,
+    root: tempfile::TempDir,
+}
+
+impl Three {
+    fn new() -> Self {
+        let (mut rig, root, counter) = (rig(false), tempfile::tempdir().unwrap(), rigs::counter(9));
+        rigs::zone(root.path(), "package-0", "1000000");
+        rigs::chip(root.path(), "77");
+        let gpus = [rigs::gpu("gpu:0", "0000:65:00.0"), rigs::gpu("gpu:1", "0000:03:00.0")];
+        rig.instruments.metering =
+            Some(opened(root.path(), &counter, &gpus, rig.instruments.clock));
+        Self { rig, counter, root }
+    }
+
+    /// The counters after `seconds` of 0.1 W, 0.3 W and 0.7 W.
+    fn after(&self, seconds: u64) {
+        rigs::zone(self.root.path(), "package-0", &(1_000_000 + 100_000 * seconds).to_string());
+        *self.counter.0.lock().unwrap() = Ok(9 + 300 * seconds);
+        rigs::chip(self.root.path(), &(77 + 700_000 * seconds).to_string());
+    }
+
+    fn hash(&self, hashes: u128) {
+        self.rig.device.add_slice(Hashes::new(hashes), Duration::from_millis(1));
+    }
+
+    fn signed(&mut self) -> Option<energy::report::SignedReport> {
+        std::thread::sleep(Duration::from_millis(2));
+        let report = self.rig.instruments.signed("someone.rig1".to_owned(), "a".to_owned())?;
+        Some(energy::report::verify(&report.to_string()).unwrap())
+    }
+}
+
+fn opened(root: &Path, counter: &Counter, gpus: &[GpuToMeter], clock: Clock) -> Metering {
+    let processor = Processor { name: String::new(), cores: 2 };
+    let host = Host { processor: &processor, threads: 2 };
+    let board = rigs::one_board(counter);
+    let opened = boards::open(&rigs::settings(root, None), host, gpus, board, clock.now());
+    Metering { meters: opened.meters, key: SigningKey::from_bytes(&[7; 32]) }
+}
+
+#[test]
+fn three_meters_of_a_rig_reach_the_pools_book_in_one_report_and_are_added() {
+    let mut three = Three::new();
+    let mut book = Book::new(Duration::from_secs(300));
+    let mut taken = Vec::new();
+    for seconds in [0, 1, 4] {
+        three.after(seconds);
+        let signed = three.signed().unwrap();
+        let ids: Vec<&str> = signed.report().meters.iter().map(|m| m.id.as_str()).collect();
+        assert_eq!(ids, ["rapl:package", "gpu:0", "gpu:1"]);
+        let taking = book.take(1, &signed, signed.report().at).unwrap();
+        assert!(taking.meters.iter().all(|taken| taken.counted));
+        taken.push(taking.meters.iter().map(|taken| taken.credited.get()).collect::<Vec<_>>());
+    }
+    assert_eq!(taken, [[0; 3], [100_000, 300_000, 700_000], [300_000, 900_000, 2_100_000]]);
+    let snapshot = Arc::clone(&three.rig.snapshots.borrow());
+    assert_eq!(snapshot.energy(), Some(MicroJoules::new(4_400_000)));
+    assert_eq!(snapshot.energy_source().as_deref(), Some("rapl+nvml+hwmon"));
+}
+
+#[test]
+fn one_meter_that_cannot_be_read_holds_the_report_of_all_back() {
+    let mut three = Three::new();
+    three.hash(100);
+    three.after(1);
+    let first = three.signed().unwrap();
+    three.hash(10);
+    three.after(2);
+    *three.counter.0.lock().unwrap() = Err(energy::nvml::Fault::Failed("busy".to_owned()));
+    assert_eq!(three.signed(), None);
+    assert_eq!(three.rig.snapshots.borrow().metered.hashes, Hashes::new(100));
+    // Read again, it has the joules of the whole time, and so has the report.
+    three.after(3);
+    let later = three.signed().unwrap();
+    assert_eq!(later.report().meters[1].total, MicroJoules::new(900_000));
+    assert_eq!(later.report().meters[1].epoch, first.report().meters[1].epoch);
+    assert_eq!(three.rig.snapshots.borrow().metered.hashes, Hashes::new(110));
+}
+
+#[test]
+fn joules_that_are_lost_for_good_begin_a_new_epoch_of_all_meters() {
+    let mut three = Three::new();
+    three.hash(100);
+    three.after(5);
+    let first = three.signed().unwrap();
+    // The driver is loaded again: nobody knows what the board drew of the second that made 10.
+    three.hash(10);
+    three.after(6);
+    *three.counter.0.lock().unwrap() = Ok(2);
+    assert_eq!(three.signed(), None, "the joules of this time are not to be had");
+    assert_eq!(three.rig.snapshots.borrow().metered.hashes, Hashes::new(100));
+    three.hash(1);
+    three.after(7);
+    *three.counter.0.lock().unwrap() = Ok(302);
+    let later = three.signed().unwrap();
+    let epochs: Vec<u64> = later.report().meters.iter().map(|meter| meter.epoch).collect();
+    assert!(epochs.iter().all(|epoch| *epoch > first.report().meters[0].epoch), "{epochs:?}");
+    assert_eq!(later.report().meters[1].total, MicroJoules::new(1_800_000));
+    assert_eq!(three.rig.snapshots.borrow().metered.hashes, Hashes::new(101));
+    let shown = three.rig.snapshots.borrow().meters[1].clone();
+    assert_eq!(shown.gaps[0].0, "reset");
+    // One new epoch for one loss.
+    let again = three.signed().unwrap();
+    assert_eq!(again.report().meters[0].epoch, later.report().meters[0].epoch);
+}
+
+#[test]
+fn a_model_of_the_processor_counts_what_runs_on_it_and_no_board() {
+    let root = tempfile::tempdir().unwrap();
+    let board = GpuToMeter { software: false, ..rigs::gpu("gpu:0", "0000:65:00.0") };
+    let software = GpuToMeter { software: true, pci: None, ..rigs::gpu("gpu:1", "0000:66:00.0") };
+    let mut rig = rig(false);
+    let devices = ["gpu:0", "gpu:1"].map(|name| Arc::new(Device::new(name, Backend::Portable, 1)));
+    rig.instruments.devices.extend(devices.clone());
+    let gpus = [board, software];
+    let metering = opened(root.path(), &rigs::counter(0), &gpus, rig.instruments.clock);
+    rig.instruments.metering = Some(metering);
+    let mut model = || {
+        rig.instruments.sample();
+        rig.snapshots.borrow().meters[0].total
+    };
+    devices[0].add_slice(Hashes::new(1), Duration::from_secs(50));
+    assert_eq!(model(), MicroJoules::ZERO);
+    devices[1].add_slice(Hashes::new(1), Duration::from_secs(2));
+    let busy = model();
+    assert!(busy > MicroJoules::ZERO);
+    // Four thread seconds on two threads at the same time: the busiest is what counts.
+    rig.device.add_slice(Hashes::new(1), Duration::from_secs(4));
+    assert_eq!(model(), busy);
 }

@@ -46,6 +46,13 @@ fn devices(out: &mut String, snapshot: &Snapshot) {
         "Hits that did not hash again on the reference and were not sent.",
         of_each(|device| device.hardware_errors.to_string()),
     );
+    family(
+        out,
+        "wattproof_miner_device_losses_total",
+        "counter",
+        "Times that the device was lost and had to be opened again.",
+        of_each(|device| device.losses.to_string()),
+    );
     let percent = snapshot.devices.iter().filter_map(|device| {
         Some((vec![("device", name_of(device))], device.percent_of_limit()?.to_string()))
     });
@@ -53,7 +60,7 @@ fn devices(out: &mut String, snapshot: &Snapshot) {
         out,
         "wattproof_miner_percent_of_limit",
         "gauge",
-        "What is reached, while hashing, of the rate that the core's own throughput allows.",
+        "What is reached, while hashing, of the rate that the device's own throughput allows.",
         percent.collect(),
     );
 }
@@ -178,6 +185,7 @@ mod tests {
             "# TYPE wattproof_miner_hashes_total counter",
             "wattproof_miner_hashes_total{device=\"cpu\"} 18446744073709551615",
             "wattproof_miner_hardware_errors_total{device=\"cpu\"} 0",
+            "wattproof_miner_device_losses_total{device=\"cpu\"} 0",
             "wattproof_miner_hashrate_hashes_per_second{window=\"10s\"} 12340000",
             "wattproof_miner_work_hashes_total 900000000",
             "wattproof_energy_joules_total{meter=\"model:cpu\",kind=\"model\",scope=\"device\",tier=\"5\"} 6123.456789",
@@ -188,6 +196,30 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn every_meter_has_its_samples_and_the_families_stay_one() {
+        let mut snapshot = sample();
+        let mut board = snapshot.meters[0].clone();
+        board.spec.id = energy::meter::MeterId::new("gpu:0").unwrap();
+        board.spec.kind = energy::meter::Kind::Hwmon;
+        board.spec.tier = energy::meter::Tier::DEVICE_REPORTED;
+        board.watts = Some(118.5);
+        board.gaps = vec![("reset".to_owned(), std::time::Duration::from_secs(2))];
+        snapshot.meters.push(board);
+        let text = render(&snapshot);
+        for line in [
+            "wattproof_energy_joules_total{meter=\"model:cpu\",kind=\"model\",scope=\"device\",tier=\"5\"} 6123.456789",
+            "wattproof_energy_joules_total{meter=\"gpu:0\",kind=\"hwmon\",scope=\"device\",tier=\"3\"} 6123.456789",
+            "wattproof_energy_power_watts{meter=\"model:cpu\"} 65",
+            "wattproof_energy_power_watts{meter=\"gpu:0\"} 118.5",
+            "wattproof_energy_gap_seconds_total{meter=\"model:cpu\",reason=\"permission\"} 1.5",
+            "wattproof_energy_gap_seconds_total{meter=\"gpu:0\",reason=\"reset\"} 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+        assert_eq!(text.matches("# TYPE wattproof_energy_joules_total ").count(), 1);
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn config(urls: &[String], folder: &tempfile::TempDir) -> Config {
         users: vec!["someone.rig1".to_owned()],
         threads: Some("2".to_owned()),
         cpu: Some("portable".to_owned()),
+        gpu: Some("off".to_owned()),
         api: Some("127.0.0.1:0".to_owned()),
         ..RunArgs::default()
     };
@@ -61,7 +62,7 @@ async fn mine_config_until<F: Future<Output = ()>>(
     let (stop, stopped) = oneshot::channel::<()>();
     let mining = mine(
         config,
-        Backend::Portable.into(),
+        Rig::of_cpu(Backend::Portable.into()),
         Clock::start(),
         async move { stopped.await.unwrap_or(()) },
         move |address| tell.send(address).map_err(|_| Failure::failed("nobody listens")),

@@ -34,7 +34,8 @@ fn a_pool_and_a_user_are_enough() {
     assert_eq!(config.plan, Plan::new(&config.cpus, &Wishes::default()));
     assert_eq!(config.version_mask, 0x1fff_e000);
     assert_eq!(config.api, Some("127.0.0.1:4068".parse().unwrap()));
-    assert!(config.energy.is_some() && config.wants_gpu);
+    assert!(config.energy.is_some());
+    assert_eq!(config.gpus, Wanted::Auto { software: false });
 }
 
 #[test]
@@ -178,10 +179,10 @@ fn mistakes_name_the_flag_or_the_key() {
         (&format!("-o {POOL}"), "-u USER"),
         ("-o stratum+tcp://a:1 -o stratum+tcp://b:2 -o stratum+tcp://c:3 -u u -u v", "-u: given 2"),
         (&format!("{pool} -a scrypt"), "-a scrypt"),
-        (&format!("{pool} --gpu 0,1"), "wgpu backend is not built into this version"),
-        (&format!("{pool} --cpu wgpu"), "not built into this version"),
+        (&format!("{pool} --gpu 0,"), "--gpu"),
+        (&format!("{pool} --cpu off --gpu off"), "the CPU and all GPUs are off"),
+        (&format!("{pool} --cpu wgpu"), "wgpu is a GPU's"),
         (&format!("{pool} --cpu shani"), "shani"),
-        (&format!("{pool} --cpu off"), "nothing to mine with"),
         (&format!("{pool} --tui"), "--tui"),
         (&format!("{pool} -t 0"), "-t"),
         (&format!("{pool} -t 1025"), "auto, or a whole number from 1 to 1024"),

@@ -29,7 +29,7 @@ use super::status::{Phase, Verdict};
 use super::url::PoolUrl;
 use super::{Pool, Upstream, WorkersGone, probe, session_settings};
 use crate::clock::Clock;
-use crate::workers::{Found, Orders};
+use crate::hands::{Found, Orders};
 
 /// Shares that may be without a verdict at a time; pools bound this too.
 const IN_FLIGHT_MAX: usize = 128;

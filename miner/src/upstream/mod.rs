@@ -36,11 +36,11 @@ use self::status::{Phase, Status, Verdict};
 use self::tls::Fingerprint;
 use self::url::PoolUrl;
 use crate::clock::Clock;
+use crate::hands::{Ends, Found, Orders};
 use crate::instruments::Desk;
 use crate::metrics::ShareMetrics;
 use crate::space::Layout;
 use crate::work::Book;
-use crate::workers::{Ends, Found, Orders};
 
 /// A pool and who we are there.
 #[derive(Debug, Clone)]
@@ -126,20 +126,20 @@ impl Default for Timing {
 }
 
 impl Upstream {
-    /// A task that is ready to run; `energy` is whom it asks for reports, where there is
+    /// A task that is ready to run, with work for one device of each layout; `energy` is whom it asks for reports, where there is
     /// anything to report.
     #[must_use]
     pub fn new(
         settings: Settings,
         clock: Clock,
         ends: Ends,
-        layout: Layout,
+        layouts: Vec<Layout>,
         energy: Option<Desk>,
         metrics: ShareMetrics,
         cancel: CancellationToken,
     ) -> (Self, watch::Receiver<Status>) {
         let (status, listener) = watch::channel(Status::new());
-        let book = Book::new(layout);
+        let book = Book::new(layouts);
         let task = Self {
             dialer: Dialer::new(tls::authorities(), settings.timing.connect),
             redirections: vec![Allowance::of_redirections(); settings.pools.len()],

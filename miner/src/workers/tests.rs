@@ -1,105 +1,57 @@
 //! Real threads with real kernels: orders are followed at once, everything found is right, once.
 
-use std::collections::HashSet;
-
 use kernels::Backend;
-use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use super::*;
+use crate::hands::Ends;
 use crate::space::Layout;
 use crate::testing;
+use crate::testing::crew::{Bench, check, check_count};
+use crate::tuning::Limit;
 use crate::work::Book;
 
 const MANY: usize = 200;
+/// Two devices have a place in the book; the threads are the second.
+const CPU: usize = 1;
+const OTHER: usize = 0;
 
-struct Bench {
-    runtime: Runtime,
-    clock: Clock,
-    device: Arc<Device>,
-    ends: Ends,
-    book: Book,
-}
-
-impl Bench {
-    fn new(threads: usize) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let clock = Clock::start();
-        let device = Arc::new(Device::new("cpu", Backend::Portable, threads));
-        let ends = start(&device, &Plan::free(threads), clock, runtime.handle()).unwrap();
-        let book = Book::new(Layout::of_cpu(Backend::Portable));
-        Self { runtime, clock, device, ends, book }
-    }
-
-    /// Work whose headers differ from all other work's; `hits` says whether any can be found.
-    fn work(&mut self, id: &str, hits: bool) -> Arc<Work> {
-        let mut job = testing::job();
-        job.id = id.to_owned();
-        job.coinbase1 = id.as_bytes().to_vec();
-        job.received = self.clock.now();
-        if !hits {
-            job.target = units::Target::from_be_bytes([0; 32]);
-        }
-        Arc::new(self.book.work(Arc::new(job), 1))
-    }
-
-    fn take(&mut self, count: usize) -> Vec<Found> {
-        let found = &mut self.ends.found;
-        self.runtime.block_on(async {
-            let mut taken = Vec::new();
-            for _ in 0..count {
-                let next = timeout(Duration::from_secs(60), found.recv()).await;
-                taken.push(next.expect("workers find something").expect("workers are alive"));
-            }
-            taken
-        })
-    }
-
-    /// Stops the threads and takes what is left.
-    fn stop(mut self) -> (Vec<Found>, Arc<Device>) {
-        self.ends.orders.send_replace(Orders::Stop);
-        let rest = self.runtime.block_on(async {
-            let mut rest = Vec::new();
-            while let Some(found) = self.ends.found.recv().await {
-                rest.push(found);
-            }
-            rest
-        });
-        (rest, self.device)
-    }
-}
-
-fn header_of(found: &Found) -> [u8; 80] {
-    let mut header = found.work.job.header(&found.xn2, found.ntime, found.version);
-    header[76..].copy_from_slice(&found.nonce.to_le_bytes());
-    header
+fn bench(threads: usize) -> Bench {
+    let device = Device::new("cpu", Backend::Portable, threads);
+    Bench::new(device, vec![Layout::of_cpu(Backend::Portable); 2], |crew, device| {
+        start(crew, device, CPU, Backend::Portable.into(), &Plan::free(threads)).unwrap();
+    })
 }
 
 #[test]
 fn everything_found_is_right_and_found_once() {
-    let mut bench = Bench::new(2);
+    let mut bench = bench(2);
     let work = bench.work("a", true);
     bench.ends.orders.send_replace(Orders::Mine(Arc::clone(&work)));
     let mut found = bench.take(MANY);
     let (rest, device) = bench.stop();
     found.extend(rest);
-    let headers: Vec<_> = found.iter().map(header_of).collect();
-    assert_eq!(headers.iter().collect::<HashSet<_>>().len(), headers.len(), "found twice");
-    for (found, header) in found.iter().zip(&headers) {
-        let hash = stratum::job::sha256d(header);
-        assert_eq!(hash, found.hash);
-        assert!(work.job.target.is_met_by(&hash));
-    }
+    check(&work, &found);
     assert_eq!(device.hardware_errors(), 0);
-    // As many as the hashes promise, within six standard errors.
-    let expected = device.hashes().as_f64() / work.job.target.work().as_f64();
-    let count = f64::from(u32::try_from(found.len()).unwrap());
-    assert!((count - expected).abs() < 6.0 * expected.sqrt(), "{count} found, {expected} expected");
+    check_count(&work, &found, device.hashes());
     assert!(device.busy() > Duration::ZERO);
 }
 
 #[test]
+fn another_devices_field_is_left_to_it() {
+    let mut bench = bench(2);
+    let work = bench.work("a", true);
+    let Claimed::Part(others) = work.claim(OTHER, bench.clock.now()) else {
+        panic!("fresh work is not exhausted")
+    };
+    bench.ends.orders.send_replace(Orders::Mine(work));
+    assert!(bench.take(20).iter().all(|found| found.xn2 != others.xn2));
+    bench.stop();
+}
+
+#[test]
 fn new_work_is_taken_up_at_once_and_the_old_is_left() {
-    let mut bench = Bench::new(2);
+    let mut bench = bench(2);
     let barren = bench.work("barren", false);
     bench.ends.orders.send_replace(Orders::Mine(barren));
     std::thread::sleep(Duration::from_millis(50));
@@ -118,7 +70,7 @@ fn new_work_is_taken_up_at_once_and_the_old_is_left() {
 
 #[test]
 fn idle_workers_do_nothing_and_wake_up_again() {
-    let mut bench = Bench::new(1);
+    let mut bench = bench(1);
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(bench.device.hashes(), units::Hashes::ZERO);
     let work = bench.work("a", true);
@@ -138,13 +90,13 @@ fn idle_workers_do_nothing_and_wake_up_again() {
 
 #[test]
 fn an_exhausted_space_is_waited_for_and_new_work_ends_the_wait() {
-    let mut bench = Bench::new(1);
+    let mut bench = bench(1);
     let mut job = testing::job();
     job.xn2_size = 0;
     job.version_mask = 0;
     job.received = bench.clock.now();
     let work = Arc::new(bench.book.work(Arc::new(job), 1));
-    while let Claimed::Part(_) = work.claim(bench.clock.now()) {}
+    while let Claimed::Part(_) = work.claim(OTHER, bench.clock.now()) {}
     bench.ends.orders.send_replace(Orders::Mine(Arc::clone(&work)));
     std::thread::sleep(Duration::from_millis(30));
     let fresh = bench.work("fresh", true);
@@ -159,8 +111,28 @@ fn an_exhausted_space_is_waited_for_and_new_work_ends_the_wait() {
 }
 
 #[test]
+fn the_limit_is_that_of_the_versions_a_pool_grants() {
+    let mut bench = bench(1);
+    bench.book = Book::new(vec![Layout::of_cpu(Backend::ShaNi); 2]);
+    let limit = Limit::invented(1);
+    bench.device.set_limit(limit);
+    assert_eq!(bench.device.limit(), limit.hashes_per_second(64), "no work has come yet");
+    for (mask, versions) in [(0, 1), (0x6000, 4), (0x1fff_e000, 64)] {
+        let mut job = testing::job();
+        job.version_mask = mask;
+        job.coinbase1 = mask.to_be_bytes().to_vec();
+        job.received = bench.clock.now();
+        let work = Arc::new(bench.book.work(Arc::new(job), 1));
+        bench.ends.orders.send_replace(Orders::Mine(Arc::clone(&work)));
+        while bench.take(1)[0].work.serial != work.serial {}
+        assert_eq!(bench.device.limit(), limit.hashes_per_second(versions), "{versions}");
+    }
+    bench.stop();
+}
+
+#[test]
 fn threads_end_when_nobody_holds_the_orders() {
-    let bench = Bench::new(2);
+    let bench = bench(2);
     let Ends { orders, mut found } = bench.ends;
     drop(orders);
     let ended =

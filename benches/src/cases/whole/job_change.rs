@@ -15,8 +15,8 @@ use miner::{
         plan::{Plan, Wishes},
         system,
     },
+    hands::Orders,
     work::{Book, Work},
-    workers::Orders,
 };
 use units::{Hashes, Target};
 

@@ -10,9 +10,9 @@ use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 use kernels::{Hit, Tile};
 use miner::{
     cpus::plan::Plan,
+    hands::{Found, Orders},
     space::{Claim, Claimed},
     work::Work,
-    workers::{Found, Orders},
 };
 use units::{Hashes, Target};
 
@@ -125,7 +125,7 @@ struct Known {
 
 impl Known {
     fn of_first_claim(work: &Work, workers: &Workers) -> Self {
-        let Claimed::Part(part) = work.claim(workers.clock.now()) else {
+        let Claimed::Part(part) = work.claim(0, workers.clock.now()) else {
             unreachable!("a space that nothing was dealt from has a first claim")
         };
         let header = work.header(&part);

@@ -34,8 +34,8 @@ impl Avx2 {
 pub(crate) const fn code() -> Code {
     Code {
         backend: Backend::Avx2,
-        lanes: 8,
-        copies: 8,
+        lanes: code::LANES,
+        copies: code::COPIES,
         versions_per_schedule: 16,
         schedule: &code::SCHEDULE,
         shared_rows: code::shared_rows,
@@ -43,6 +43,8 @@ pub(crate) const fn code() -> Code {
         rounds: Way { hash: &code::ROUNDS_PLAIN, last: None },
     }
 }
+
+const _: () = assert!(code().fills_lots(), "a call's versions are of one lot");
 
 /// The kernel.
 #[derive(Debug)]

@@ -34,23 +34,25 @@ impl Avx512 {
 }
 
 /// The code of a shape.
-pub(crate) fn code(shape: Shape) -> Code {
-    let late = |hash| Way { hash, last: Some(&code::SECOND) };
+pub(crate) const fn code(shape: Shape) -> Code {
     let (direct, rounds) = match shape {
         Shape::Plain => (
             Way { hash: &code::DIRECT_PLAIN, last: None },
             Way { hash: &code::ROUNDS_PLAIN, last: None },
         ),
-        Shape::Interleaved => (late(&code::DIRECT_INTERLEAVED), late(&code::ROUNDS_INTERLEAVED)),
+        Shape::Interleaved => (
+            Way { hash: &code::DIRECT_INTERLEAVED, last: Some(&code::SECOND) },
+            Way { hash: &code::ROUNDS_INTERLEAVED, last: Some(&code::SECOND) },
+        ),
         Shape::Double => (
-            late(&code::DIRECT_INTERLEAVED),
+            Way { hash: &code::DIRECT_INTERLEAVED, last: Some(&code::SECOND) },
             Way { hash: &code::ROUNDS_DOUBLE, last: Some(&code::SECOND_DOUBLE) },
         ),
     };
     Code {
         backend: Backend::Avx512,
-        lanes: 16,
-        copies: 1,
+        lanes: code::LANES,
+        copies: code::COPIES,
         versions_per_schedule: 64,
         schedule: &code::SCHEDULE,
         shared_rows: code::shared_rows,
@@ -58,6 +60,13 @@ pub(crate) fn code(shape: Shape) -> Code {
         rounds,
     }
 }
+
+const _: () = assert!(
+    code(Shape::Plain).fills_lots()
+        && code(Shape::Interleaved).fills_lots()
+        && code(Shape::Double).fills_lots(),
+    "a call's versions are of one lot"
+);
 
 /// The kernel.
 #[derive(Debug)]

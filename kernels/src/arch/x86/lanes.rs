@@ -14,13 +14,10 @@ use core::fmt;
 
 use units::Hashes;
 
-use crate::{
-    Backend, Hit, Slice,
-    limit::Operations,
-    midstate::midstate,
-    rounds::{state_before_nonce, tail_words},
-    search::Search,
-};
+use crate::{Backend, Hit, Slice, inputs::version_inputs, limit::Operations, search::Search};
+
+// `ROWS`, as `codegen` wrote it.
+include!(concat!(env!("OUT_DIR"), "/rows.rs"));
 
 /// Shared words, rows, nonce's word of lane 0, mask, memory, constants; the lanes that passed.
 type Function =
@@ -70,9 +67,6 @@ pub(crate) struct Code {
     pub(super) rounds: Way,
 }
 
-/// What the code is given of one version: midstate, the second block's words before the nonce, the
-/// state after round 3 with zero for the nonce. In the order of `codegen`'s description.
-const INPUTS: usize = 24;
 /// Vectors are aligned to the largest of them.
 const LINE: usize = 16;
 
@@ -134,6 +128,12 @@ struct Loaded {
 }
 
 impl Code {
+    /// Whether the calls for a full lot of versions end with the lot. What a call beyond its end
+    /// answers would be taken for versions of the next.
+    pub(super) const fn fills_lots(&self) -> bool {
+        self.versions_per_schedule.is_multiple_of(self.rounds.hash.versions)
+    }
+
     /// What one hash costs in each lane, with so many versions at hand.
     pub(crate) fn operations(&self, versions: usize) -> Operations {
         #[expect(clippy::cast_precision_loss, reason = "a few thousand operations")]
@@ -150,8 +150,8 @@ impl Code {
             let shared = per_hash(self.schedule, versions.min(self.versions_per_schedule));
             (all, bits) = (all + shared.0, bits + shared.1);
         }
-        let lanes = if self.lanes == 16 { 16.0 } else { 8.0 };
-        Operations { all, bits, lanes }
+        let lanes = u32::try_from(self.lanes).expect("8 or 16");
+        Operations { all, bits, lanes: lanes.into() }
     }
 }
 
@@ -207,7 +207,8 @@ impl Lanes {
         let way = if shares { self.code.rounds } else { self.code.direct };
         let (mut schedule, mut rows) = (None, Vec::new());
         if shares {
-            let words = (self.code.shared_rows)(&inputs(header, versions[0]));
+            let words = (self.code.shared_rows)(&version_inputs(header, versions[0]));
+            assert_eq!(words.len(), ROWS, "the code writes and reads as many");
             rows = lines(words.iter().flat_map(|row| vec![*row; self.code.lanes]));
             schedule = Some(self.load(self.code.schedule, header, &versions[..1]));
         }
@@ -292,7 +293,8 @@ impl Lanes {
         for group in versions.chunks(part.versions) {
             let last = group[group.len() - 1];
             let filled = group.iter().copied().chain(core::iter::repeat(last)).take(part.versions);
-            let inputs: Vec<u32> = filled.flat_map(|version| inputs(header, version)).collect();
+            let inputs: Vec<u32> =
+                filled.flat_map(|version| version_inputs(header, version)).collect();
             let words = (part.words)(&inputs);
             let start = tables.len();
             tables.extend(words.iter().flat_map(|word| vec![*word; self.code.copies]));
@@ -316,12 +318,12 @@ impl Lanes {
         let table = loaded.tables.as_ptr().cast::<u32>().wrapping_add(group * loaded.table);
         // SAFETY: whoever made `self` vouched for the instruction sets. The code reads one table of
         // `part.shared` words at `group`, of which `load` made as many as there are groups, and the
-        // constants that it came with. A schedule's code writes its rows (a vector each for
-        // rounds 4 to 63, as many as `shared_rows` gives) and that of rounds reads them: lots with
-        // such code have them. All writes `part.memory` vectors, and `new` made room
-        // for the largest of these. All tables are aligned to a `Line`, which is as large as a
-        // vector or larger, and nobody else refers to `rows` and `memory` during the call. The code
-        // follows the calling convention and touches nothing else.
+        // constants that it came with. A schedule's code writes its `ROWS` vectors and that of
+        // rounds reads them: `lot` checks that lots with such code have as many. All writes
+        // `part.memory` vectors, and `new` made room for the largest of these. All tables are
+        // aligned to a `Line`, which is as large as a vector or larger, and nobody else refers to
+        // `rows` and `memory` during the call. The code follows the calling convention and touches
+        // nothing else.
         unsafe {
             (loaded.part.function)(
                 table,
@@ -340,16 +342,6 @@ impl Prepared {
     fn is_for(&self, slice: &Slice<'_>) -> bool {
         self.header[4..76] == slice.header[4..76] && self.versions == slice.versions
     }
-}
-
-/// What the code is given of one version.
-fn inputs(header: &[u8; 80], version: u32) -> [u32; INPUTS] {
-    let (midstate, tail) = (midstate(header, version), tail_words(header));
-    let mut inputs = [0; INPUTS];
-    inputs[..8].copy_from_slice(&midstate);
-    inputs[8..11].copy_from_slice(&tail);
-    inputs[16..].copy_from_slice(&state_before_nonce(midstate, tail));
-    inputs
 }
 
 fn lines(words: impl IntoIterator<Item = u32>) -> Vec<Line> {

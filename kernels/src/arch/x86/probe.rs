@@ -52,23 +52,21 @@ pub(crate) fn measure(clock: &dyn Fn() -> Duration) -> Core {
         has.then(|| unsafe { nanoseconds(probe, clock) })
     };
     let cycle = time(true, &scalars::CYCLES).unwrap_or(f64::NAN);
-    let throughput = |nanoseconds| Throughput::new(nanoseconds, cycle);
+    let throughput = |nanoseconds| Throughput { nanoseconds, cycles: nanoseconds / cycle };
     let vectors = |has, add, rotate| {
         let (add, rotate) = (time(has, add)?, time(has, rotate)?);
         Some(Vectors { add: throughput(add), rotate: throughput(rotate) })
+    };
+    let sha_unit = || {
+        let of = |probe| time(sha, probe).map(throughput);
+        let (rounds, message_1) = (of(&scalars::SHA_ROUNDS)?, of(&scalars::SHA_MESSAGE_1)?);
+        Some(Sha { rounds, message_1, message_2: of(&scalars::SHA_MESSAGE_2)? })
     };
     Core {
         cycle: throughput(cycle),
         avx512: vectors(avx512, &vectors512::ADD, &vectors512::ROTATE),
         avx2: vectors(avx2, &vectors256::ADD, &vectors256::ROTATE),
-        sha: Sha::of(
-            [
-                time(sha, &scalars::SHA_ROUNDS),
-                time(sha, &scalars::SHA_MESSAGE_1),
-                time(sha, &scalars::SHA_MESSAGE_2),
-            ]
-            .map(|nanoseconds| nanoseconds.map(throughput)),
-        ),
+        sha: sha_unit(),
     }
 }
 

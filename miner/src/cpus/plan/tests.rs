@@ -53,6 +53,20 @@ fn cores_means_one_thread_of_each() {
 }
 
 #[test]
+fn threads_that_share_a_core_keep_one_busy() {
+    let cpus = machine(4, 2);
+    let cores = |threads, affinity| {
+        Plan::new(&cpus, &Wishes { threads: Some(threads), affinity, ..wishes() }).cores(&cpus)
+    };
+    assert_eq!([1, 3, 4, 8, 9].map(|threads| cores(threads, Affinity::Auto)), [1, 3, 4, 4, 4]);
+    assert_eq!([1, 3, 8].map(|threads| cores(threads, Affinity::Off)), [1, 3, 4]);
+    // CPUs 1 and 5 are of one core, and three threads take turns there.
+    assert_eq!([1, 2, 3].map(|threads| cores(threads, only("1,5"))), [1, 1, 1]);
+    assert_eq!([2, 3].map(|threads| cores(threads, only("1,2,5"))), [2, 2]);
+    assert_eq!(Plan::free(6).cores(&cpus), 4);
+}
+
+#[test]
 fn a_quota_lowers_the_number_and_leaves_the_threads_free() {
     for (hundredths, threads, place) in [
         (10, 1, "*"),

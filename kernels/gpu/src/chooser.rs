@@ -1,0 +1,114 @@
+//! Which shader is the fastest on an adapter, and in which sizes, by measuring.
+//!
+//! Read [`measure`]. Other load disturbs a measurement, so tiles take turns and the best turn of
+//! each counts, as with the CPU's kernels.
+
+use core::time::Duration;
+
+use kernels::Slice;
+use units::{Hashes, Target};
+
+use crate::device::{Lost, OpenError};
+use crate::engine::{Engine, Finished, IN_FLIGHT, PATIENCE};
+use crate::{Adapter, Tile};
+
+/// Turns of each tile, and how long one takes.
+const TURNS: usize = 4;
+const TURN: Duration = Duration::from_millis(120);
+/// Hashes of the first dispatch; those that follow aim at [`DISPATCH`].
+const FIRST: u32 = 1 << 17;
+const DISPATCH: Duration = Duration::from_millis(20);
+/// Dispatches of a turn at most, so that a clock that stands still cannot hold it for ever.
+const DISPATCHES_MAX: usize = 200;
+
+/// A tile being measured.
+struct Candidate {
+    engine: Engine,
+    versions: Vec<u32>,
+    /// Nonces of a dispatch; zero before the first turn, which finds them out.
+    nonces: u32,
+    best: f64,
+}
+
+/// Hashes per second of these tiles on this adapter, by this monotonic clock, each with as many
+/// versions as it needs for its full speed. It takes half a second a tile, and as long as the
+/// driver takes to compile it.
+///
+/// # Errors
+/// When the adapter cannot be opened or is lost.
+pub fn measure(
+    adapter: &Adapter,
+    tiles: &[Tile],
+    clock: &dyn Fn() -> Duration,
+) -> Result<Vec<f64>, OpenError> {
+    let mut candidates = Vec::new();
+    for tile in tiles {
+        let engine = Engine::open(adapter, *tile)?;
+        let versions = (0..1_u32 << tile.method.versions_log2()).collect();
+        candidates.push(Candidate { engine, versions, nonces: 0, best: 0.0 });
+    }
+    for candidate in &mut candidates {
+        candidate.find_size(clock)?;
+    }
+    for _ in 0..TURNS {
+        for candidate in &mut candidates {
+            candidate.turn(clock)?;
+        }
+    }
+    Ok(candidates.into_iter().map(|candidate| candidate.best).collect())
+}
+
+impl Candidate {
+    /// Doubles the dispatch until it takes long enough.
+    fn find_size(&mut self, clock: &dyn Fn() -> Duration) -> Result<(), Lost> {
+        let tile = self.engine.tile();
+        let per_version = FIRST >> tile.method.versions_log2();
+        self.nonces = per_version.next_multiple_of(tile.nonces);
+        while self.nonces <= self.engine.nonces_max() / 2 {
+            let begin = clock();
+            self.submit(0)?;
+            self.finish()?;
+            if clock().saturating_sub(begin) > DISPATCH / 2 {
+                break;
+            }
+            self.nonces *= 2;
+        }
+        Ok(())
+    }
+
+    /// Searches until the turn is over.
+    fn turn(&mut self, clock: &dyn Fn() -> Duration) -> Result<(), Lost> {
+        let (begin, mut hashes) = (clock(), Hashes::ZERO);
+        for dispatch in 0..DISPATCHES_MAX {
+            // Beginning anywhere is as good: no nonce is a hit.
+            while self.engine.under_way() < IN_FLIGHT {
+                self.submit(if dispatch % 2 == 0 { 0 } else { 1 << 30 })?;
+            }
+            hashes = hashes.saturating_add(self.finish()?);
+            if clock().saturating_sub(begin) > TURN {
+                break;
+            }
+        }
+        while self.engine.under_way() > 0 {
+            hashes = hashes.saturating_add(self.finish()?);
+        }
+        let took = clock().saturating_sub(begin);
+        if !took.is_zero() {
+            self.best = self.best.max(hashes.as_f64() / took.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, first_nonce: u32) -> Result<(), Lost> {
+        let target = &Target::from_be_bytes([0; 32]);
+        let (header, versions, nonces) = (&[0; 80], self.versions.as_slice(), self.nonces);
+        self.engine.submit(&Slice { header, target, versions, first_nonce, nonces })
+    }
+
+    fn finish(&mut self) -> Result<Hashes, Lost> {
+        match self.engine.finish(&mut Vec::new(), PATIENCE)? {
+            Finished::Done(done) => Ok(done.hashes),
+            Finished::NotYet | Finished::Nothing => Err(Lost("it does not answer".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A real thread with a real adapter, in software where there is no other: what it finds is right
+//! and found once, new work is taken up, and its loss is survived.
+//!
+//! Without an adapter there is nothing to run, which is a failure where `WATTPROOF_NEEDS_GPU` is
+//! set: the test command sets it once it has seen to a software adapter.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gpu::{Breaker, adapters};
+
+use super::*;
+use crate::hands::Crew;
+use crate::space::Layout;
+use crate::testing::crew::{Bench, check, check_count};
+
+const MANY: usize = 100;
+const FEW: Tile = Tile::usual(Method::NonceMajor);
+
+/// One test at a time: they would take the adapter's time from one another.
+static TURN: Mutex<()> = Mutex::new(());
+
+struct Rigged {
+    bench: Bench,
+    breaker: Breaker,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// A GPU's thread; `None` where there is no GPU and none is needed.
+fn rigged(many: Tile) -> Option<Rigged> {
+    let adapter = adapters::all().into_iter().next();
+    let needed = std::env::var_os("WATTPROOF_NEEDS_GPU").is_some();
+    assert!(!needed || adapter.is_some(), "no GPU, not even in software");
+    let adapter = adapter?;
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let shaders = Shaders { many, few: FEW };
+    let mut breaker = None;
+    let layouts = vec![Layout::of_gpu(many.method.versions_log2())];
+    let bench = Bench::new(Device::new("gpu:0", many, 1), layouts, |crew: &Crew, device| {
+        let engine = Engine::open(&adapter, many).unwrap();
+        breaker = Some(engine.breaker());
+        let hands = crew.hands(device, 0);
+        let worker = Worker::new(hands, adapter, shaders, engine, DISPATCH);
+        thread::spawn(move || worker.run());
+    });
+    breaker.map(|breaker| Rigged { bench, breaker, _turn: turn })
+}
+
+#[test]
+fn everything_found_is_right_and_found_once_either_way() {
+    for method in Method::ALL {
+        let Some(mut rig) = rigged(Tile::usual(method)) else { return };
+        let work = rig.bench.work("a", true);
+        rig.bench.order(Orders::Mine(Arc::clone(&work)));
+        let mut found = rig.bench.take(MANY);
+        // What is under way when it idles is taken all the same: then the count can be held.
+        rig.bench.order(Orders::Idle);
+        thread::sleep(Duration::from_millis(300));
+        let (rest, device) = rig.bench.stop();
+        found.extend(rest);
+        check(&work, &found);
+        check_count(&work, &found, device.hashes());
+        assert_eq!(device.hardware_errors(), 0);
+        assert!(device.busy() > Duration::ZERO);
+    }
+}
+
+#[test]
+fn new_work_follows_what_is_under_way() {
+    let Some(mut rig) = rigged(FEW) else { return };
+    let barren = rig.bench.work("barren", false);
+    rig.bench.order(Orders::Mine(barren));
+    thread::sleep(Duration::from_millis(100));
+    let fertile = rig.bench.work("fertile", true);
+    let told = rig.bench.clock.elapsed();
+    rig.bench.order(Orders::Mine(Arc::clone(&fertile)));
+    let found = rig.bench.take(1);
+    let took = rig.bench.clock.elapsed() - told;
+    assert_eq!(found[0].work.serial, fertile.serial);
+    // Two dispatches of 10 ms; the rest is room for a busy machine.
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let _stopped = rig.bench.stop();
+}
+
+#[test]
+fn a_pool_that_grants_few_versions_gets_the_shader_for_few() {
+    let many = Tile::usual(Method::VersionMajor);
+    let Some(mut rig) = rigged(many) else { return };
+    for mask in [0x1fff_e000, 0, 0x6000, 0x1fff_e000] {
+        let mut job = crate::testing::job();
+        job.coinbase1 = u32::to_be_bytes(mask ^ job.ntime).to_vec();
+        job.version_mask = mask;
+        job.received = rig.bench.clock.now();
+        let work = Arc::new(rig.bench.book.work(Arc::new(job), 1));
+        rig.bench.order(Orders::Mine(Arc::clone(&work)));
+        let mut found = Vec::new();
+        while found.len() < 10 {
+            found.extend(rig.bench.take(1).into_iter().filter(|f| f.work.serial == work.serial));
+        }
+        check(&work, &found);
+    }
+    let (_, device) = rig.bench.stop();
+    assert_eq!((device.losses(), device.hardware_errors()), (0, 0));
+}
+
+#[test]
+fn a_lost_gpu_is_opened_again_and_stops_nobody_meanwhile() {
+    let Some(mut rig) = rigged(FEW) else { return };
+    let work = rig.bench.work("a", true);
+    rig.bench.order(Orders::Mine(Arc::clone(&work)));
+    let mut found = rig.bench.take(5);
+    rig.breaker.lose();
+    // Whatever was under way may still come; then there is silence until it is opened again.
+    while rig.bench.device.losses() == 0 {
+        while let Ok(late) = rig.bench.ends.found.try_recv() {
+            found.push(late);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    while let Ok(late) = rig.bench.ends.found.try_recv() {
+        found.push(late);
+    }
+    assert!(rig.bench.device.lost().is_some());
+    found.extend(rig.bench.take(20));
+    let (rest, device) = rig.bench.stop();
+    found.extend(rest);
+    check(&work, &found);
+    assert_eq!((device.losses(), device.lost()), (1, None));
+}
+
+#[test]
+fn a_gpu_that_is_lost_while_idle_or_stopping_ends_all_the_same() {
+    let Some(mut rig) = rigged(FEW) else { return };
+    rig.breaker.lose();
+    let work = rig.bench.work("a", true);
+    rig.bench.order(Orders::Mine(work));
+    while rig.bench.device.losses() == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Stopped in the pause before it is opened again.
+    let (_, device) = rig.bench.stop();
+    assert!(device.lost().is_some());
+}
