@@ -1,9 +1,14 @@
-//! Debian packages that something cannot do without: looked for by what they bring, a program or
-//! a header, and installed with `apt-get` where this runs as root on a machine that has it. It
+//! Debian packages that something cannot do without: looked for by what they bring, a program, a
+//! header, a library or a driver, and installed with `apt-get` where this runs as root on a machine that has it. It
 //! deliberately asks for no root rights and no password: elsewhere one line names the packages.
 
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// Where the system says which Vulkan drivers it has, a file for each.
+const VULKAN_DRIVERS: &str = "/usr/share/vulkan/icd.d";
 /// Seconds that `apt-get` waits for another package manager to finish.
 const LOCK_SECONDS: u32 = 600;
 
@@ -22,6 +27,10 @@ pub(crate) enum Brings {
     Program(&'static str),
     /// A header that the C++ compiler finds.
     Header(&'static str),
+    /// A shared library in one of the system's folders, by the whole name of its file.
+    Library(&'static str),
+    /// A Vulkan driver, by the beginning of the name of the file that announces it.
+    VulkanDriver(&'static str),
 }
 
 /// Makes sure that all of them are there, installing what is missing where that is possible.
@@ -63,8 +72,25 @@ impl Brings {
             Self::Header(header) => {
                 quietly(&["c++", "-E", "-x", "c++", "-include", header, "/dev/null"])
             }
+            Self::Library(file) => {
+                library_folders().iter().any(|folder| Path::new(folder).join(file).exists())
+            }
+            Self::VulkanDriver(begins) => announces(Path::new(VULKAN_DRIVERS), begins),
         }
     }
+}
+
+/// Where the loader looks first: Debian's folder for this processor, then everybody's.
+fn library_folders() -> [String; 4] {
+    let debians = format!("/usr/lib/{ARCH}-linux-gnu");
+    [debians, "/usr/lib64".to_owned(), "/usr/lib".to_owned(), "/usr/local/lib".to_owned()]
+}
+
+/// Whether `folder` has a JSON file whose name begins like this.
+fn announces(folder: &Path, begins: &str) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.any(|name| name.starts_with(begins) && name.ends_with(".json"))
 }
 
 /// Whether the program starts: a file of that name on the PATH may be another's empty promise.
@@ -110,11 +136,34 @@ mod tests {
     const CARGO: Package = Package { name: "cargo", brings: Brings::Program("cargo") };
     const NONE: Package = Package { name: "no-such", brings: Brings::Program("no-such-program") };
     const NO_HEADER: Package = Package { name: "no-h", brings: Brings::Header("no/such.hpp") };
+    const NO_LIBRARY: Package = Package { name: "no-l", brings: Brings::Library("libno-such.so") };
+    const NO_DRIVER: Package = Package { name: "no-d", brings: Brings::VulkanDriver("no_such") };
 
     #[test]
     fn what_is_missing_is_named_and_what_is_there_is_not() {
-        assert_eq!(missing(&[CARGO, NONE, NO_HEADER]), ["no-such", "no-h"]);
+        let found = missing(&[CARGO, NONE, NO_HEADER, NO_LIBRARY, NO_DRIVER]);
+        assert_eq!(found, ["no-such", "no-h", "no-l", "no-d"]);
         provide(&[CARGO]).unwrap();
+    }
+
+    #[test]
+    fn a_driver_is_known_by_the_file_that_announces_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let begins = "lvp_icd";
+        assert!(!announces(&folder.path().join("none"), begins));
+        for name in ["radeon_icd.json", "lvp_icd.txt"] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+            assert!(!announces(folder.path(), begins), "{name}");
+        }
+        fs::write(folder.path().join("lvp_icd.x86_64.json"), "{}").unwrap();
+        assert!(announces(folder.path(), begins));
+    }
+
+    #[test]
+    fn a_library_that_every_debian_has_is_there() {
+        if Path::new("/etc/debian_version").exists() {
+            assert!(Brings::Library("libc.so.6").is_there());
+        }
     }
 
     #[test]

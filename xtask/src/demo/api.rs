@@ -1,5 +1,5 @@
 //! What the demo reads over HTTP: the pool's `/api/v1/pool` and any other page as text, the
-//! miner's hash counter. Shapes are the public ones, written down here as types, so that a change
+//! miner's hash counter and its devices. Shapes are the public ones, written down here as types, so that a change
 //! of the API breaks the demo. It deliberately reads nothing that an outside program could not.
 
 use std::time::Duration;
@@ -77,6 +77,22 @@ pub(crate) struct Factor {
     pub(crate) grade: String,
 }
 
+/// A device in the miner's `/api/v1/summary`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Device {
+    /// `cpu`, or `gpu:` and a number.
+    #[serde(rename = "device")]
+    pub(crate) name: String,
+    /// Hashes by its own counter.
+    pub(crate) hashes: Decimal,
+}
+
+/// The miner's `/api/v1/summary`, the member that the demo checks.
+#[derive(Debug, Deserialize)]
+struct MinerSummary {
+    devices: Vec<Device>,
+}
+
 /// `wattproof-pool verify ledger --json`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Verified {
@@ -146,6 +162,15 @@ impl Reader {
             .map_err(|e| Failure::new(format!("{url}: {e}")))
     }
 
+    /// Everything that the miner hashes on.
+    ///
+    /// # Errors
+    /// Names the address and what was wrong with the answer.
+    pub(crate) fn miner_devices(&self) -> Result<Vec<Device>, Failure> {
+        let url = format!("{}/api/v1/summary", self.miner);
+        parse_devices(&self.text(&url)?).map_err(|e| Failure::new(format!("{url}: {e}")))
+    }
+
     fn text(&self, url: &str) -> Result<String, Failure> {
         let answer = self.agent.get(url).call().and_then(|mut r| r.body_mut().read_to_string());
         answer.map_err(|e| Failure::new(format!("{url}: {e}")))
@@ -155,6 +180,11 @@ impl Reader {
 /// Reads the status from its JSON.
 fn parse_status(text: &str) -> Result<PoolStatus, serde_json::Error> {
     serde_json::from_str(text)
+}
+
+/// Reads the devices from the miner's summary.
+fn parse_devices(text: &str) -> Result<Vec<Device>, serde_json::Error> {
+    serde_json::from_str(text).map(|MinerSummary { devices }| devices)
 }
 
 #[cfg(test)]
@@ -207,6 +237,15 @@ pub(crate) mod tests {
         assert!(parse_status(&text).unwrap_err().to_string().contains("work_hashes"));
         let text = SAMPLE.replace("\"12.345678\"", "\"a lot\"");
         assert!(parse_status(&text).unwrap_err().to_string().contains("a lot"));
+    }
+
+    #[test]
+    fn reads_the_devices() {
+        let text = r#"{"version":"0.1.0","hashes":"18446744073709551616","devices":[
+          {"device":"gpu:0","backend":"wgpu","threads":1,"hashes":"18446744073709551616"}]}"#;
+        let [gpu] = parse_devices(text).unwrap().try_into().unwrap();
+        assert_eq!((gpu.name.as_str(), gpu.hashes.whole()), ("gpu:0", 1 << 64));
+        assert!(parse_devices("{}").unwrap_err().to_string().contains("devices"));
     }
 
     #[test]

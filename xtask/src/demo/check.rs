@@ -1,13 +1,18 @@
 //! The cross-check at the end of a demo: the API's figures against the metrics, the page, and
 //! the ledger's own verification, which recomputes everything from the event log. Equality is to
-//! the last digit; deliberately nothing is forgiven as rounding.
+//! the last digit; deliberately nothing is forgiven as rounding. Of a demo on GPUs, also that blocks
+//! were found and nothing but a GPU hashed: then every nonce is a GPU's.
 
-use crate::demo::api::{PoolStatus, Verified};
+use crate::demo::api::{Device, PoolStatus, Verified};
 use crate::demo::decimal::Decimal;
 use crate::demo::exposition;
 
 /// Where the figures of the left-hand side come from.
 const API: &str = "/api/v1/pool";
+/// Where the miner lists its devices.
+const DEVICES: &str = "the miner's /api/v1/summary";
+/// How the name of a GPU begins among the miner's devices.
+const GPU: &str = "gpu:";
 
 /// What the other sources said, as text or as they were parsed.
 #[derive(Debug)]
@@ -84,6 +89,25 @@ pub(crate) fn disagreements(status: &PoolStatus, sources: &Sources) -> Vec<Strin
     }
     found.extend(ratio_disagreement(status));
     found.extend(ledger_disagreements(status, &sources.verified));
+    found
+}
+
+/// Why the blocks of this status are not the work of GPUs alone, in words; empty where they are.
+pub(crate) fn not_by_gpus(status: &PoolStatus, devices: &[Device]) -> Vec<String> {
+    let (gpus, others): (Vec<_>, Vec<_>) =
+        devices.iter().partition(|device| device.name.starts_with(GPU));
+    let mut found: Vec<String> = others
+        .iter()
+        .map(|Device { name, hashes }| {
+            format!("mining on GPUs alone: {DEVICES} lists {name} with {hashes} hashes")
+        })
+        .collect();
+    if gpus.iter().all(|gpu| gpu.hashes.whole() == 0) {
+        found.push(format!("mining on GPUs alone: {DEVICES} lists no GPU with hashes"));
+    }
+    if status.blocks.found == 0 {
+        found.push(format!("mining on GPUs alone: {API} says that no block was found"));
+    }
     found
 }
 
@@ -244,6 +268,38 @@ wattproof_energy_joules_total{meter="model",kind="model",scope="rig",tier="5"} 1
         let found = disagreements(&status, &sources());
         let says = "joules over proven hashes says 59894.580848";
         assert!(found.len() == 1 && found[0].contains(says), "{found:?}");
+    }
+
+    fn devices(list: &[(&str, u128)]) -> Vec<Device> {
+        let device = |&(name, hashes): &(&str, u128)| Device {
+            name: name.to_owned(),
+            hashes: Decimal::parse(&hashes.to_string()).unwrap(),
+        };
+        list.iter().map(device).collect()
+    }
+
+    #[test]
+    fn blocks_are_the_gpus_where_nothing_else_hashes() {
+        let status: PoolStatus = serde_json::from_str(SAMPLE).unwrap();
+        let one_idle = devices(&[("gpu:0", 0), ("gpu:1", 7)]);
+        assert_eq!(not_by_gpus(&status, &one_idle), Vec::<String>::new());
+        for (list, says) in [
+            (&[("cpu", 3), ("gpu:0", 7)][..], "lists cpu with 3 hashes"),
+            (&[("cpu", 0), ("gpu:0", 7)], "lists cpu with 0 hashes"),
+            (&[("gpu:0", 0)], "no GPU with hashes"),
+            (&[], "no GPU with hashes"),
+        ] {
+            let found = not_by_gpus(&status, &devices(list));
+            assert!(found.len() == 1 && found[0].contains(says), "{list:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn gpus_without_a_block_show_nothing() {
+        let mut status: PoolStatus = serde_json::from_str(SAMPLE).unwrap();
+        status.blocks.found = 0;
+        let found = not_by_gpus(&status, &devices(&[("gpu:0", 7)]));
+        assert!(found.len() == 1 && found[0].contains("no block"), "{found:?}");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! pool's own process, or a real Bitcoin Core (`signet.rs`). The ending keeps an order: the miner
 //! stops and hands in what it has, the pool settles, its figures are read everywhere it shows
 //! them, the pool stops, the ledger is verified from its event log, and a node's blocks are held
-//! against it before the node stops too. Whatever fails on the way, all programs are gone before
+//! against it before the node stops too. With `--gpu` nothing but GPUs may have hashed (`gpus.rs`).
+//! Whatever fails on the way, all programs are gone before
 //! this returns. It deliberately holds no figure of its own: every one comes from a program's
 //! public interface.
 
@@ -16,6 +17,7 @@ mod coinbases;
 mod course;
 mod decimal;
 mod exposition;
+mod gpus;
 mod guard;
 mod interrupt;
 mod ledger;
@@ -38,7 +40,7 @@ use crate::failure::Failure;
 use crate::node::{self, Core};
 use crate::workspace::{self, Binaries};
 
-use api::{PoolStatus, Reader};
+use api::{Device, PoolStatus, Reader};
 use check::Sources;
 use children::Running;
 use course::{Course, Look};
@@ -53,6 +55,9 @@ const MINER_USERS: [&str; 2] = [
 ];
 /// The longest that a program may take to announce itself.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// The same for a miner on GPUs, which measures its shaders first on those that are new to it: 7 s
+/// for one in software on a busy virtual machine with two processors, 2026-11-22.
+const GPUS_START_LIMIT: Duration = Duration::from_secs(120);
 /// The longest that a program may take to stop when it is asked.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// The longest that the pool may take to settle after the last share.
@@ -84,6 +89,18 @@ pub(crate) struct Options {
     /// The chain to mine on
     #[arg(long, value_enum, default_value_t = Node::Embedded)]
     node: Node,
+    /// Mine on GPUs alone, those in software among them
+    #[arg(long, conflicts_with = "threads")]
+    gpu: bool,
+}
+
+/// What a demo mines with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hasher {
+    /// This machine's CPU
+    Cpu,
+    /// Its GPUs, and not its CPU
+    Gpu,
 }
 
 /// The chains there are to mine on.
@@ -107,9 +124,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`run`], and where somebody cut it short.
-pub(crate) fn run_for(seconds: u32, node: Node) -> Result<(), Failure> {
-    let limit = Some(u64::from(seconds));
-    let options = Options { seconds: limit, json: false, threads: None, keep: false, node };
+pub(crate) fn run_for(seconds: u32, node: Node, hasher: Hasher) -> Result<(), Failure> {
+    let (limit, gpu) = (Some(u64::from(seconds)), hasher == Hasher::Gpu);
+    let options = Options { seconds: limit, json: false, threads: None, keep: false, node, gpu };
     if mined_seconds(&options)? < f64::from(seconds) {
         return Err(Failure::new(format!("the demo was stopped before its {seconds} s were over")));
     }
@@ -124,6 +141,9 @@ fn mined_seconds(options: &Options) -> Result<f64, Failure> {
         Node::Core => Some(node::provide()?),
     };
     let binaries = workspace::build_release()?;
+    if options.gpu {
+        gpus::require(&binaries.miner)?;
+    }
     let folder = tempfile::Builder::new()
         .prefix("wattproof-demo-")
         .tempdir()
@@ -142,8 +162,17 @@ struct Demo<'a> {
     signet: Option<Signet>,
     reader: Reader,
     folder: &'a Path,
+    /// Whether nothing but GPUs may hash.
+    gpu: bool,
     begun: Instant,
     interrupt: &'a Interrupt,
+}
+
+/// What was read at the end and found to agree.
+struct Ending {
+    status: PoolStatus,
+    /// The miner's devices, where they had to be GPUs.
+    gpus: Option<Vec<Device>>,
 }
 
 fn start_and_finish(
@@ -156,15 +185,18 @@ fn start_and_finish(
     let mut demo = Demo::start(options, core, binaries, folder, interrupt)?;
     let mut course = demo.watch(options.seconds)?;
     println!("stopping the miner, then the pool");
-    let status = demo.finish(&mut course, &binaries.pool)?;
+    let Ending { status, gpus } = demo.finish(&mut course, &binaries.pool)?;
     print!("{}", summary::table(&course, &status));
     let agree = match core {
         None => "the API, the metrics, the page and the ledger agree",
         Some(_) => "the API, the metrics, the page, the ledger and the node's coinbases agree",
     };
     println!("  {:<16}{agree}", "cross-check");
+    if let Some(gpus) = &gpus {
+        println!("  {:<16}{}, and nothing else", "hashed on", summary::hashed_on(gpus));
+    }
     if options.json {
-        println!("{}", summary::json(&course, &status));
+        println!("{}", summary::json(&course, &status, gpus.as_deref()));
     }
     Ok(course.last().seconds)
 }
@@ -190,14 +222,19 @@ impl<'a> Demo<'a> {
         if let Some(threads) = options.threads {
             command.args(["-t", &threads.to_string()]);
         }
+        if options.gpu {
+            command.args(gpus::ARGUMENTS);
+        }
         let mut miner = Running::start("miner", command, folder)?;
-        let miner_api = miner.announced("api", START_LIMIT, interrupt)?;
+        let limit = if options.gpu { GPUS_START_LIMIT } else { START_LIMIT };
+        let miner_api = miner.announced("api", limit, interrupt)?;
         if let (Some(core), Some(signet)) = (core, &signet) {
             println!("node    {} at {}", core.version, signet.url());
         }
         println!("page    {page}\nstratum {stratum}\nminer   {miner_api}\n");
         let reader = Reader::new(&page, &miner_api);
-        Ok(Self { miner, pool, signet, reader, folder, begun: clock::now(), interrupt })
+        let (gpu, begun) = (options.gpu, clock::now());
+        Ok(Self { miner, pool, signet, reader, folder, gpu, begun, interrupt })
     }
 
     /// Prints a row a second until the time is over or somebody asks to stop.
@@ -226,9 +263,10 @@ impl<'a> Demo<'a> {
         Ok(course)
     }
 
-    /// Stops the programs in order and compares what they say; the settled status.
-    fn finish(mut self, course: &mut Course, pool: &Path) -> Result<PoolStatus, Failure> {
+    /// Stops the programs in order and compares what they say, which is then returned.
+    fn finish(mut self, course: &mut Course, pool: &Path) -> Result<Ending, Failure> {
         let (mut last, _) = self.look()?;
+        let gpus = self.gpu.then(|| self.reader.miner_devices()).transpose()?;
         self.miner.stop(STOP_LIMIT, self.interrupt)?;
         let status = self.settled()?;
         last.proven = status.work_hashes.whole();
@@ -239,6 +277,9 @@ impl<'a> Demo<'a> {
         self.pool.stop(STOP_LIMIT, self.interrupt)?;
         let verified = ledger::verify(pool, &data(self.folder))?;
         let mut found = check::disagreements(&status, &Sources { metrics, page, verified });
+        if let Some(gpus) = &gpus {
+            found.extend(check::not_by_gpus(&status, gpus));
+        }
         if let Some(mut signet) = self.signet.take() {
             let listed = ledger::blocks(pool, &config(self.folder))?;
             let chain = signet.blocks()?;
@@ -246,7 +287,7 @@ impl<'a> Demo<'a> {
             signet.stop(self.interrupt)?;
         }
         if found.is_empty() {
-            return Ok(status);
+            return Ok(Ending { status, gpus });
         }
         print!("{}", summary::table(course, &status));
         Err(Failure::new(format!("the figures disagree:\n  {}", found.join("\n  "))))

@@ -2,10 +2,12 @@
 //! the same cross-checked status; figures that the pool gives as decimals are passed on digit by
 //! digit, deliberately without a float in between.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::demo::api::PoolStatus;
+use crate::demo::api::{Device, PoolStatus};
 use crate::demo::course::Course;
 use crate::demo::decimal::Decimal;
 use crate::demo::line::{grouped, hash_rate, optional, percent};
@@ -39,14 +41,20 @@ struct Summary {
     /// Of the energy, relative.
     uncertainty: Option<f64>,
     tier: Option<u8>,
+    /// Hashes of each device by its own counter, read just before the miner was stopped; absent
+    /// but for a demo on GPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    devices: Option<BTreeMap<String, u128>>,
 }
 
-/// The object that ends a demo with `--json`, on one line.
-pub(crate) fn json(course: &Course, status: &PoolStatus) -> String {
-    serde_json::to_string(&summary(course, status)).expect("numbers and strings become JSON")
+/// The object that ends a demo with `--json`, on one line; with `devices` where these were checked.
+pub(crate) fn json(course: &Course, status: &PoolStatus, devices: Option<&[Device]>) -> String {
+    let summary = summary(course, status, devices);
+    serde_json::to_string(&summary).expect("numbers and strings become JSON")
 }
 
-fn summary(course: &Course, status: &PoolStatus) -> Summary {
+fn summary(course: &Course, status: &PoolStatus, devices: Option<&[Device]>) -> Summary {
+    let counter = |device: &Device| (device.name.clone(), device.hashes.whole());
     let (last, rates) = (course.last(), course.overall_rates());
     Summary {
         seconds: (last.seconds * 1000.0).round() / 1000.0,
@@ -68,7 +76,15 @@ fn summary(course: &Course, status: &PoolStatus) -> Summary {
         agreement_sigma: course.sigmas(),
         uncertainty: status.energy.uncertainty,
         tier: status.energy.worst_tier,
+        devices: devices.map(|devices| devices.iter().map(counter).collect()),
     }
+}
+
+/// Which devices hashed how much, as `gpu:0 10,000 hashes`.
+pub(crate) fn hashed_on(devices: &[Device]) -> String {
+    let of =
+        |Device { name, hashes }: &Device| format!("{name} {} hashes", grouped(hashes.as_str()));
+    devices.iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
 /// The table that ends a demo.
@@ -171,7 +187,7 @@ mod tests {
     #[test]
     fn the_object_has_the_promised_keys_and_digits() {
         let status = serde_json::from_str(SAMPLE).unwrap();
-        let text = json(&course(), &status);
+        let text = json(&course(), &status, None);
         for part in [
             r#""seconds":20.0"#,
             r#""hashes":206123456"#,
@@ -194,7 +210,17 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
-        assert!(!text.contains('\n'));
+        assert!(!text.contains('\n') && !text.contains("devices"), "{text}");
+    }
+
+    #[test]
+    fn a_demo_on_gpus_names_them() {
+        let status = serde_json::from_str(SAMPLE).unwrap();
+        let gpu = |at: u32| Device { name: format!("gpu:{at}"), hashes: Decimal::from(7_000) };
+        let gpus = [gpu(0), gpu(1)];
+        let text = json(&course(), &status, Some(&gpus));
+        assert!(text.ends_with(r#""devices":{"gpu:0":7000,"gpu:1":7000}}"#), "{text}");
+        assert_eq!(hashed_on(&gpus), "gpu:0 7,000 hashes, gpu:1 7,000 hashes");
     }
 
     #[test]

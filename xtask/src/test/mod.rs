@@ -48,16 +48,17 @@ pub(crate) fn run(strict: bool) -> Result<(), Failure> {
 fn run_step(step: &Step, provide: fn(&Need) -> Result<(), String>) -> Record {
     println!("\n== {} ==", step.name);
     let begun = clock::now();
-    let mut without = Vec::new();
+    let mut lacking = Vec::new();
     let outcome = match step.needs.iter().try_for_each(provide) {
         Err(missing) => Outcome::LeftOut(missing),
         Ok(()) => {
-            let lacks = |need: &Need| Some((need.name(), provide(need).err()?));
-            without = step.wants.iter().filter_map(lacks).collect();
-            (step.run)(without.is_empty())
-                .map_or_else(|e| Outcome::Failed(e.to_string()), |()| Outcome::Passed)
+            let lacks = |need: &Need| Some((*need, provide(need).err()?));
+            lacking = step.wants.iter().filter_map(lacks).collect();
+            let needs: Vec<Need> = lacking.iter().map(|(need, _)| *need).collect();
+            (step.run)(&needs).map_or_else(|e| Outcome::Failed(e.to_string()), |()| Outcome::Passed)
         }
     };
+    let without = lacking.into_iter().map(|(need, why)| (need.name(), why)).collect();
     let record = Record { name: step.name, outcome, without, took: begun.elapsed() };
     println!("== {} ==", line(&record));
     record
@@ -156,11 +157,14 @@ mod tests {
             name: "tests",
             needs: &[],
             wants: &[Need::Node, Need::Component("clippy")],
-            run: |complete| if complete { Ok(()) } else { Err(Failure::new("was told")) },
+            run: |without| match without {
+                [Need::Node] => Err(Failure::new("was told")),
+                others => panic!("was told of {others:?}"),
+            },
         };
         let record = run_step(&step, |need| match need {
             Need::Node => Err("no compiler".to_owned()),
-            Need::Component(_) | Need::Package(_) => Ok(()),
+            Need::Component(_) | Need::Package(_) | Need::SoftwareGpu => Ok(()),
         });
         assert_eq!(record.outcome, Outcome::Failed("was told".to_owned()));
         let records = [Record { outcome: Outcome::Passed, ..record }];
@@ -173,8 +177,14 @@ mod tests {
 
     #[test]
     fn a_step_with_all_it_wants_is_told_so() {
-        let run = |complete| if complete { Ok(()) } else { Err(Failure::new("incomplete")) };
-        let step = Step { name: "tests", needs: &[], wants: &[Need::Node], run };
+        let step = Step {
+            name: "tests",
+            needs: &[],
+            wants: &[Need::Node],
+            run: |without| {
+                if without.is_empty() { Ok(()) } else { Err(Failure::new("incomplete")) }
+            },
+        };
         assert_eq!(run_step(&step, |_| Ok(())).outcome, Outcome::Passed);
     }
 }

@@ -4,9 +4,15 @@
 
 use std::process::{Command, Stdio};
 
-use crate::debian::{self, Package};
+use crate::debian::{self, Brings, Package};
 use crate::node;
 use crate::workspace;
+
+/// A Vulkan adapter in software, and what programs reach it by.
+const SOFTWARE_GPU: &[Package] = &[
+    Package { name: "libvulkan1", brings: Brings::Library("libvulkan.so.1") },
+    Package { name: "mesa-vulkan-drivers", brings: Brings::VulkanDriver("lvp_icd") },
+];
 
 /// Something that a step cannot run without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +23,8 @@ pub(crate) enum Need {
     Node,
     /// A Debian package, or what it brings from elsewhere.
     Package(Package),
+    /// A GPU that every machine can have: Mesa's lavapipe, which computes on the CPU.
+    SoftwareGpu,
 }
 
 impl Need {
@@ -25,6 +33,7 @@ impl Need {
         match *self {
             Self::Component(name) | Self::Package(Package { name, .. }) => name,
             Self::Node => "Bitcoin Core",
+            Self::SoftwareGpu => "software GPU",
         }
     }
 
@@ -37,6 +46,7 @@ impl Need {
             Self::Component(name) => provide_component(name),
             Self::Package(package) => debian::provide(&[package]),
             Self::Node => node::provide().map(|_| ()).map_err(|failure| failure.to_string()),
+            Self::SoftwareGpu => debian::provide(SOFTWARE_GPU),
         }
     }
 }

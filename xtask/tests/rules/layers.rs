@@ -17,21 +17,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("stratum", &["units", "defences"]),
     ("codegen", &[]),
     ("kernels", &["units", "codegen"]),
+    ("gpu", &["units", "kernels", "codegen"]),
     ("energy", &["units", "defences"]),
     ("ledger", &["units", "defences"]),
     ("pool", &["units", "stratum", "ledger", "energy", "config", "defences"]),
-    ("miner", &["units", "stratum", "kernels", "energy", "config", "defences"]),
+    ("miner", &["units", "stratum", "kernels", "gpu", "energy", "config", "defences"]),
     ("sim", &["units", "stratum", "kernels", "ledger", "pool", "miner"]),
     (
         "benches",
-        &["units", "stratum", "kernels", "ledger", "energy", "config", "pool", "miner", "sim"],
+        &[
+            "units", "stratum", "kernels", "gpu", "ledger", "energy", "config", "pool", "miner",
+            "sim",
+        ],
     ),
     ("xtask", &[]),
 ];
 
 /// Packages that run without a runtime, a socket or a client of one.
 const WITHOUT_RUNTIME: &[&str] =
-    &["units", "defences", "stratum", "codegen", "kernels", "ledger", "energy", "config"];
+    &["units", "defences", "stratum", "codegen", "kernels", "gpu", "ledger", "energy", "config"];
 const RUNTIMES: &[&str] = &["tokio", "mio", "hyper", "reqwest", "async-std", "smol", "ureq"];
 
 /// Sources without clock, file and socket, and the parts of them that are excepted.
@@ -42,6 +46,7 @@ const WITHOUT_IO: &[(&str, &[&str])] = &[
     ("ledger/src/", &["ledger/src/store"]),
     ("codegen/src/", &[]),
     ("kernels/src/", &["kernels/src/chooser", "kernels/src/limit"]),
+    ("kernels/gpu/src/", &[]),
 ];
 const IO: &[&str] = &["Instant::now", "SystemTime::now", "std::fs", "std::net", "tokio"];
 
