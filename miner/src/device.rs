@@ -19,7 +19,7 @@ use crate::tuning::Limit;
 #[derive(Debug)]
 pub struct Device {
     name: String,
-    kernel: Kernel,
+    kernel: Mutex<Kernel>,
     threads: usize,
     place: OnceLock<Place>,
     limit: OnceLock<Limit>,
@@ -95,7 +95,7 @@ impl Device {
     pub fn new(name: impl Into<String>, kernel: impl Into<Kernel>, threads: usize) -> Self {
         Self {
             name: name.into(),
-            kernel: kernel.into(),
+            kernel: Mutex::new(kernel.into()),
             threads,
             place: OnceLock::new(),
             limit: OnceLock::new(),
@@ -117,8 +117,13 @@ impl Device {
 
     /// What it runs.
     #[must_use]
-    pub const fn kernel(&self) -> Kernel {
-        self.kernel
+    pub fn kernel(&self) -> Kernel {
+        *self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It runs another kernel from now on.
+    pub fn set_kernel(&self, kernel: impl Into<Kernel>) {
+        *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) = kernel.into();
     }
 
     /// Hashes per second that it cannot exceed with the versions that its work has now, or, before

@@ -1,6 +1,6 @@
 //! GPUs as devices that mine: a thread for each, which keeps its dispatches going.
 //!
-//! Read [`Worker::turn`]. Two dispatches are under way, each sized by its measured time; the thread
+//! Read [`Worker::turn`], then [`card`]. Two dispatches are under way, each sized by its measured time; the thread
 //! hands in the next, waits for the oldest, and looks for new orders after each. New work follows
 //! what is under way: with dispatches of 10 ms that is 20 ms at the most, and nothing found is
 //! dropped. A GPU that is lost is opened again, after a second at first and a minute at last; the
@@ -8,15 +8,18 @@
 //!
 //! It deliberately chooses no GPU and no shader: [`crate::tuning`] and the settings do.
 
+mod card;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use gpu::{Adapter, Engine, Finished, IN_FLIGHT, Lost, Method, OpenError, PATIENCE, Tile};
+use gpu::{Adapter, Finished, IN_FLIGHT, Lost, OpenError, PATIENCE, Tile};
 use kernels::{Hit, Slice};
 use units::Hashes;
 
+use self::card::{Card, Returning};
 use crate::device::Device;
 use crate::hands::{Crew, Hands, Orders};
 use crate::pace::Pace;
@@ -36,8 +39,6 @@ const FIRST_HASHES: u64 = 1 << 17;
 const HITS: u128 = 256;
 /// How long the thread waits for a dispatch before it looks whether it is told to stop.
 const LOOK_UP: Duration = Duration::from_millis(20);
-/// Pauses before a lost GPU is opened again: the first, and the longest.
-const REOPEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The shaders that a GPU searches with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +82,8 @@ pub enum StartError {
 #[derive(Debug)]
 struct Worker {
     hands: Hands,
-    adapter: Adapter,
-    shaders: Shaders,
+    card: Card,
     dispatch: Duration,
-    /// `None` while it is lost.
-    engine: Option<Engine>,
-    reopen_after: Duration,
     pace: Pace,
     /// The claim at hand, and how many of its nonces were handed in.
     claim: Option<(Arc<Part>, u32)>,
@@ -118,35 +115,18 @@ struct Dispatched {
 pub fn start(crew: &Crew, gpu: Gpu, index: usize) -> Result<(), StartError> {
     let Gpu { adapter, shaders, dispatch, device } = gpu;
     let name = device.name().to_owned();
-    let engine = Engine::open(&adapter, shaders.many)
+    let card = Card::open(adapter, shaders)
         .map_err(|error| StartError::Open { name: name.clone(), error })?;
-    let hands = crew.hands(&device, index);
-    let worker = Worker::new(hands, adapter, shaders, engine, dispatch);
+    let worker = Worker::new(crew.hands(&device, index), card, dispatch);
     thread::Builder::new().name(name).spawn(move || worker.run())?;
     Ok(())
 }
 
 impl Worker {
-    fn new(
-        hands: Hands,
-        adapter: Adapter,
-        shaders: Shaders,
-        engine: Engine,
-        dispatch: Duration,
-    ) -> Self {
-        let pace = pace(engine.tile(), dispatch);
-        Self {
-            hands,
-            adapter,
-            shaders,
-            dispatch,
-            engine: Some(engine),
-            reopen_after: REOPEN.0,
-            pace,
-            claim: None,
-            under_way: VecDeque::new(),
-            answered: Duration::ZERO,
-        }
+    fn new(hands: Hands, mut card: Card, dispatch: Duration) -> Self {
+        let pace = paced(&mut card, dispatch);
+        let (under_way, answered) = (VecDeque::new(), Duration::ZERO);
+        Self { hands, card, dispatch, pace, claim: None, under_way, answered }
     }
 
     fn run(mut self) {
@@ -158,8 +138,7 @@ impl Worker {
             }
         }
         if !self.under_way.is_empty() {
-            // To close a GPU is to wait for it. The process ends: its driver clears up.
-            std::mem::forget(self.engine);
+            self.card.leave();
         }
     }
 
@@ -178,43 +157,44 @@ impl Worker {
     /// Searches `work` until there are other orders.
     fn mine(&mut self, work: &Arc<Work>) {
         self.claim = None;
-        while !self.hands.is_called() {
-            if self.engine.is_none() {
-                if self.hands.wait(self.reopen_after) {
-                    return;
-                }
-                self.reopen();
-            } else {
-                let turned = self.turn(work);
-                self.note(turned);
+        let mut called = false;
+        while !called && !self.hands.is_called() {
+            if self.card.engine().is_none() {
+                called = self.wait_for_return();
+                continue;
+            }
+            match self.turn(work) {
+                Ok(others) => called = others,
+                Err(lost) => self.note(Err(lost)),
             }
         }
     }
 
-    /// Hands in dispatches until enough are under way, and takes the answer of the oldest.
-    fn turn(&mut self, work: &Arc<Work>) -> Result<(), Lost> {
+    /// Hands in dispatches until enough are under way, and takes the answer of the oldest. Says
+    /// whether there are other orders, which then count as seen.
+    fn turn(&mut self, work: &Arc<Work>) -> Result<bool, Lost> {
         while self.under_way.len() < IN_FLIGHT && self.submit(work)? {
             // Where handing in is doing it, as in software, what is done waits for nothing more.
             self.finish(Duration::ZERO)?;
             if self.hands.is_called() {
-                return Ok(());
+                return Ok(false);
             }
         }
         if self.under_way.is_empty() {
-            self.hands.starve(work);
-            return Ok(());
+            return Ok(self.hands.starve(work));
         }
-        self.finish(LOOK_UP)
+        self.finish(LOOK_UP)?;
+        Ok(false)
     }
 
     /// Hands in the next dispatch; says whether there was anything to hand in.
     fn submit(&mut self, work: &Arc<Work>) -> Result<bool, Lost> {
         let Some((part, done)) = self.next(work) else { return Ok(false) };
-        if !self.suit(part.claim.versions.len())? {
+        if !self.suit(part.claim.versions.len()) {
             self.claim = Some((part, done));
             return Ok(false);
         }
-        let Some(engine) = &mut self.engine else { return Ok(false) };
+        let Some(engine) = self.card.engine() else { return Ok(false) };
         let claim = &part.claim;
         let most = engine.nonces_max().min(few_hits(&part.work, claim.versions.len()));
         let nonces = self.pace.nonces(claim.versions.len(), (claim.nonces - done).min(most));
@@ -233,21 +213,25 @@ impl Worker {
     }
 
     /// Changes to the shader that suits so many versions, once nothing is under way; says whether
-    /// it is the one that runs. Pools seldom change what they grant.
-    fn suit(&mut self, versions: usize) -> Result<bool, Lost> {
-        let Some(engine) = &self.engine else { return Ok(false) };
-        let Shaders { many, few } = self.shaders;
-        let tile = if versions < 1 << many.method.versions_log2() { few } else { many };
-        if engine.tile() == tile {
-            return Ok(true);
+    /// it is the one that runs.
+    fn suit(&mut self, versions: usize) -> bool {
+        if self.card.suits(versions) {
+            return true;
         }
         if !self.under_way.is_empty() {
-            return Ok(false);
+            return false;
         }
-        self.engine = None;
-        let engine = Engine::open(&self.adapter, tile).map_err(|error| Lost(error.to_string()))?;
-        (self.engine, self.pace) = (Some(engine), pace(tile, self.dispatch));
-        Ok(true)
+        self.card.change();
+        self.begin_pace();
+        true
+    }
+
+    /// Another engine has a pace of its own.
+    fn begin_pace(&mut self) {
+        self.pace = paced(&mut self.card, self.dispatch);
+        if let Some(engine) = self.card.engine() {
+            self.hands.device.set_kernel(engine.tile());
+        }
     }
 
     /// The claim at hand, or a new one.
@@ -266,7 +250,7 @@ impl Worker {
 
     /// Waits for the oldest dispatch for so long; sends what it found if it is done.
     fn finish(&mut self, patience: Duration) -> Result<(), Lost> {
-        let Some(engine) = &mut self.engine else { return Ok(()) };
+        let Some(engine) = self.card.engine() else { return Ok(()) };
         let mut hits: Vec<Hit> = Vec::new();
         let finished = engine.finish(&mut hits, patience)?;
         let now = self.hands.clock.elapsed();
@@ -291,7 +275,7 @@ impl Worker {
     fn done(&mut self, hashes: Hashes, took: Duration, faults: u64, hits: Vec<Hit>) {
         self.pace.measured(hashes, took);
         self.hands.count(hashes, took, faults);
-        self.reopen_after = REOPEN.0;
+        self.card.worked();
         if let Some(Dispatched { part, .. }) = self.under_way.pop_front() {
             self.hands.send(hits, &part.work, &part.claim, &part.header);
         }
@@ -300,39 +284,28 @@ impl Worker {
     /// Gives a lost GPU up; what was under way was not searched and is not counted.
     fn note(&mut self, result: Result<(), Lost>) {
         let Err(lost) = result else { return };
-        let device = self.hands.device.name();
-        self.hands.device.note_loss(&lost.0);
-        let wait = self.reopen_after.as_secs();
-        tracing::warn!(device, "{lost}; opening it again in {wait} s");
-        self.give_up();
-    }
-
-    fn give_up(&mut self) {
-        self.engine = None;
         self.claim = None;
         self.under_way.clear();
+        self.hands.device.note_loss(&lost.0);
+        let wait = self.card.lose(self.hands.clock.elapsed()).as_secs();
+        let device = self.hands.device.name();
+        tracing::warn!(device, "{lost}; opening it again in {wait} s");
     }
 
-    /// Opens the GPU again, as a new one: what it was may be gone for good.
-    fn reopen(&mut self) {
-        let device = self.hands.device.name();
-        let opened = match self.adapter.found_again() {
-            Some(adapter) => {
-                Engine::open(&adapter, self.shaders.many).map(|engine| (adapter, engine))
-            }
-            None => Err(OpenError::Refused("this machine has no such GPU any more".to_owned())),
-        };
-        self.reopen_after = (self.reopen_after * 2).min(REOPEN.1);
-        match opened {
-            Ok((adapter, engine)) => {
-                tracing::info!(device, "opened again");
+    /// Waits for a lost GPU for a while; says whether there are other orders.
+    fn wait_for_return(&mut self) -> bool {
+        match self.card.returning(self.hands.clock.elapsed()) {
+            Returning::After(time) => self.hands.wait(time),
+            Returning::Returned => {
+                tracing::info!(device = self.hands.device.name(), "opened again");
                 self.hands.device.note_return();
-                (self.adapter, self.engine) = (adapter, Some(engine));
-                self.pace = pace(self.shaders.many, self.dispatch);
+                self.begin_pace();
+                false
             }
-            Err(error) => {
-                let wait = self.reopen_after.as_secs();
+            Returning::Failed(error, wait) => {
+                let (device, wait) = (self.hands.device.name(), wait.as_secs());
                 tracing::warn!(device, "{error}; trying again in {wait} s");
+                false
             }
         }
     }
@@ -347,11 +320,8 @@ fn few_hits(work: &Work, versions: usize) -> u32 {
 }
 
 /// Dispatches of whole workgroups: what is cut off would be searched all the same.
-fn pace(tile: Tile, dispatch: Duration) -> Pace {
-    let step = match tile.method {
-        Method::NonceMajor | Method::Interleaved => tile.workgroup * tile.nonces,
-        Method::VersionMajor => tile.nonces,
-    };
+fn paced(card: &mut Card, dispatch: Duration) -> Pace {
+    let step = card.engine().map_or(1, |engine| engine.tile().step());
     Pace::new(dispatch, FIRST_HASHES, u64::from(step), step)
 }
 

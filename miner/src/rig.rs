@@ -106,12 +106,25 @@ impl Rig {
         if let Some(tile) = self.cpu {
             devices.push(start_cpu(crew, tile, config, clock)?);
         }
-        for ready in self.gpus {
-            let device = ready.start(crew, devices.len(), config.interactive);
-            devices.push(device.map_err(|error| Failure::failed(error.to_string()))?);
+        let first = devices.len();
+        for (place, ready) in self.gpus.into_iter().enumerate() {
+            match ready.start(crew, first + place, config.interactive) {
+                Ok(device) => devices.push(device),
+                Err(error) if matches!(config.gpus, Wanted::Named(_)) => {
+                    return Err(Failure::failed(error.to_string()));
+                }
+                Err(error) => tracing::warn!("passed over: {error}"),
+            }
+        }
+        if devices.is_empty() {
+            return Err(nothing());
         }
         Ok(devices)
     }
+}
+
+fn nothing() -> Failure {
+    Failure::failed("nothing to mine with: the CPU is off, and no GPU mines")
 }
 
 impl Ready {

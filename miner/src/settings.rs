@@ -219,12 +219,17 @@ fn gpus(value: &Value) -> Result<Wanted, String> {
         (Some("auto"), _) => return Ok(Wanted::Auto { software: false }),
         (Some("off"), _) => return Ok(Wanted::Off),
         (Some(text), _) => Some(text.split(',').map(|name| name.trim().to_owned()).collect()),
-        (None, Some(list)) => list.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
-        (None, None) => value.as_integer().map(|number| vec![number.to_string()]),
+        (None, Some(list)) => list.iter().map(name_or_number).collect(),
+        (None, None) => name_or_number(value).map(|number| vec![number]),
     };
     let names =
         names.filter(|names| !names.is_empty() && names.iter().all(|name| !name.is_empty()));
     names.map(Wanted::Named).ok_or_else(|| hint.to_owned())
+}
+
+fn name_or_number(value: &Value) -> Option<String> {
+    let number = || value.as_integer().map(|number| number.to_string());
+    value.as_str().map(str::to_owned).or_else(number)
 }
 
 /// Software adapters mine unasked where the CPU does not.

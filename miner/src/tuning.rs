@@ -34,6 +34,9 @@ const FILE_MAX: u64 = 64 << 10;
 /// No thread and no GPU hashes more a second; a file that says so is damaged.
 const RATE_MAX: f64 = 1e12;
 
+/// What stands for a shader that a GPU cannot run, in hashes per second.
+const RATE_OF_NONE: f64 = 1e-3;
+
 /// The rates of one processor under one version of the program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +132,8 @@ pub fn choose_shaders(
     }
     tracing::info!("{}: measuring {} shaders, once", adapter.info, many.len());
     let rates = gpu::chooser::measure(adapter, &many, &|| clock.elapsed())?;
+    // A shader that does not run here is kept as one that nobody would choose.
+    let rates = rates.into_iter().map(|rate| rate.unwrap_or(RATE_OF_NONE));
     let kept = tuning.keep(many.iter().map(ToString::to_string).zip(rates).collect());
     let fastest = |tiles: &[gpu::Tile]| kept.fastest(tiles).unwrap_or(tiles[0]);
     Ok(Shaders { many: fastest(&many), few: fastest(&few) })
@@ -206,8 +211,10 @@ impl Limit {
                 Some(one * f64::from(u32::try_from(*cores).unwrap_or(u32::MAX)))
             }
             Self::Gpu { method, rates } => {
-                let versions = versions.clamp(1, 1 << method.versions_log2());
-                Some(rates.limit(*method, versions))
+                // With fewer versions the other shader runs, which shares nothing.
+                let most = 1 << method.versions_log2();
+                let method = if versions < most { Method::NonceMajor } else { *method };
+                Some(rates.limit(method, most))
             }
         }
     }

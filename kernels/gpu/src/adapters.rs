@@ -100,15 +100,18 @@ impl Info {
             computes: flags.contains(DownlevelFlags::COMPUTE_SHADERS),
         }
     }
+}
 
-    /// Whether `name` is its number, `gpu:` and its number, or a part of its name in any case.
-    fn is_called(&self, name: &str) -> bool {
-        let number = name.strip_prefix("gpu:").unwrap_or(name);
-        match number.parse::<usize>() {
-            Ok(number) => number == self.index,
-            Err(_) => self.name.to_lowercase().contains(&name.to_lowercase()),
-        }
+/// Which adapters are called this: the one with this number (`gpu:1` or `1`), or where there is no
+/// such number those with this in their names, in any case.
+fn called(infos: &[&Info], name: &str) -> Vec<bool> {
+    let number = name.strip_prefix("gpu:").unwrap_or(name).parse::<usize>();
+    let by_number: Vec<bool> = infos.iter().map(|info| number == Ok(info.index)).collect();
+    if by_number.contains(&true) {
+        return by_number;
     }
+    let name = name.to_lowercase();
+    infos.iter().map(|info| info.name.to_lowercase().contains(&name)).collect()
 }
 
 impl Adapter {
@@ -155,18 +158,19 @@ pub fn choose(all: Vec<Adapter>, wanted: &Wanted) -> Result<Chosen, NoSuch> {
 
 /// Why each is passed over, if it is.
 fn judge(infos: &[&Info], wanted: &Wanted) -> Result<Vec<Option<String>>, NoSuch> {
+    let mut named = vec![false; infos.len()];
     if let Wanted::Named(names) = wanted {
         check(infos, names)?;
+        for called in names.iter().map(|name| called(infos, name)) {
+            named.iter_mut().zip(called).for_each(|(named, called)| *named |= called);
+        }
     }
     Ok(infos
         .iter()
         .enumerate()
         .map(|(at, info)| match wanted {
             Wanted::Off => Some("switched off".to_owned()),
-            Wanted::Named(names) => {
-                let named = names.iter().any(|name| info.is_called(name));
-                (!named).then(|| "not among those named".to_owned())
-            }
+            Wanted::Named(_) => (!named[at]).then(|| "not among those named".to_owned()),
             Wanted::Auto { software } => why_not(info, &infos[..at], *software),
         })
         .collect())
@@ -174,7 +178,8 @@ fn judge(infos: &[&Info], wanted: &Wanted) -> Result<Vec<Option<String>>, NoSuch
 
 fn check(infos: &[&Info], names: &[String]) -> Result<(), NoSuch> {
     for name in names {
-        let mut called = infos.iter().filter(|info| info.is_called(name)).peekable();
+        let called = called(infos, name);
+        let mut called = infos.iter().zip(called).filter(|(_, called)| *called).peekable();
         if called.peek().is_none() {
             if infos.is_empty() {
                 return Err(NoSuch::NoneAtAll(name.clone()));
@@ -182,7 +187,7 @@ fn check(infos: &[&Info], names: &[String]) -> Result<(), NoSuch> {
             let have: Vec<String> = infos.iter().map(ToString::to_string).collect();
             return Err(NoSuch::NotThis { name: name.clone(), have: have.join(", ") });
         }
-        if let Some(useless) = called.find(|info| !info.computes) {
+        if let Some((useless, _)) = called.find(|(info, _)| !info.computes) {
             return Err(NoSuch::Useless((*useless).clone()));
         }
     }
@@ -229,6 +234,18 @@ mod tests {
         assert_eq!(named, [Some("not among those named".to_owned()), None]);
         assert_eq!(judged(&infos, &Wanted::Named(vec!["gpu:0".into(), "1".into()])), [None, None]);
         assert!(judged(&infos, &Wanted::Off).iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn a_number_that_no_adapter_has_is_looked_for_in_names() {
+        let infos = [info(0, "RTX 4090", None, false), info(1, "RTX 1080", None, false)];
+        let named = |name: &str| {
+            let judged = judged(&infos, &Wanted::Named(vec![name.to_owned()]));
+            judged.iter().map(Option::is_none).collect::<Vec<_>>()
+        };
+        assert_eq!(named("4090"), [true, false]);
+        assert_eq!(named("1"), [false, true], "a number before a part of a name");
+        assert_eq!(named("rtx"), [true, true]);
     }
 
     #[test]

@@ -31,34 +31,48 @@ struct Candidate {
 }
 
 /// Hashes per second of these tiles on this adapter, by this monotonic clock, each with as many
-/// versions as it needs for its full speed. It takes half a second a tile, and as long as the
-/// driver takes to compile it.
+/// versions as it needs for its full speed; `None` for one that does not run there. It takes half a
+/// second a tile, and as long as the driver takes to compile it.
 ///
 /// # Errors
-/// When the adapter cannot be opened or is lost.
+/// With the first tile's reason, where none of them runs.
 pub fn measure(
     adapter: &Adapter,
     tiles: &[Tile],
     clock: &dyn Fn() -> Duration,
-) -> Result<Vec<f64>, OpenError> {
-    let mut candidates = Vec::new();
-    for tile in tiles {
-        let engine = Engine::open(adapter, *tile)?;
-        let versions = (0..1_u32 << tile.method.versions_log2()).collect();
-        candidates.push(Candidate { engine, versions, nonces: 0, best: 0.0 });
-    }
-    for candidate in &mut candidates {
-        candidate.find_size(clock)?;
-    }
+) -> Result<Vec<Option<f64>>, OpenError> {
+    let mut candidates: Vec<Result<Candidate, OpenError>> =
+        tiles.iter().map(|tile| Candidate::open(adapter, *tile, clock)).collect();
     for _ in 0..TURNS {
-        for candidate in &mut candidates {
-            candidate.turn(clock)?;
+        for each in &mut candidates {
+            if let Ok(candidate) = each
+                && let Err(lost) = candidate.turn(clock)
+            {
+                *each = Err(lost.into());
+            }
         }
     }
-    Ok(candidates.into_iter().map(|candidate| candidate.best).collect())
+    if candidates.iter().all(Result::is_err)
+        && let Some(Err(why)) = candidates.first()
+    {
+        return Err(why.clone());
+    }
+    Ok(candidates.into_iter().map(|each| each.ok().map(|candidate| candidate.best)).collect())
 }
 
 impl Candidate {
+    fn open(
+        adapter: &Adapter,
+        tile: Tile,
+        clock: &dyn Fn() -> Duration,
+    ) -> Result<Self, OpenError> {
+        let engine = Engine::open(adapter, tile)?;
+        let versions = (0..1_u32 << tile.method.versions_log2()).collect();
+        let mut candidate = Self { engine, versions, nonces: 0, best: 0.0 };
+        candidate.find_size(clock)?;
+        Ok(candidate)
+    }
+
     /// Doubles the dispatch until it takes long enough.
     fn find_size(&mut self, clock: &dyn Fn() -> Duration) -> Result<(), Lost> {
         let tile = self.engine.tile();

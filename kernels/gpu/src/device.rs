@@ -1,5 +1,6 @@
 //! An opened GPU, and what is known of its end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wgpu::{DeviceDescriptor, Features, MemoryHints};
@@ -74,9 +75,35 @@ impl Device {
     }
 }
 
+/// Does this; a panic in it is a loss. That is how wgpu answers a driver that loses its card while
+/// somebody waits for it.
+pub(crate) fn guarded<T, E: From<Lost>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Lost(one_line(text.unwrap_or("its driver ended in a panic"))).into())
+    })
+}
+
+/// A driver's messages run over lines; a log has one for each event.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn note(loss: &Mutex<Option<String>>, why: String) -> String {
-    // A driver's messages run over lines; a log has one for each event.
-    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = one_line(&why);
     let mut loss = loss.lock().unwrap_or_else(PoisonError::into_inner);
     loss.get_or_insert(line).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_loss_in_one_line() {
+        let lost = guarded(|| -> Result<(), Lost> { panic!("a driver\nis {}", "gone") });
+        assert_eq!(lost, Err(Lost("a driver is gone".to_owned())));
+        assert_eq!(guarded(|| Ok::<_, Lost>(7)), Ok(7));
+    }
 }

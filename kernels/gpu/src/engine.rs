@@ -16,7 +16,7 @@ use wgpu::{
     QuerySetDescriptor, QueryType, SubmissionIndex,
 };
 
-use crate::device::{Device, Lost, OpenError};
+use crate::device::{Device, Lost, OpenError, guarded};
 use crate::generated::FOUND;
 use crate::program::{Bindings, Program, Range, VERSIONS_MAX, bytes};
 use crate::{Adapter, Tile};
@@ -124,6 +124,10 @@ impl Engine {
     /// # Errors
     /// When its driver refuses, or cannot build the shader.
     pub fn open(adapter: &Adapter, tile: Tile) -> Result<Self, OpenError> {
+        guarded(|| Self::try_open(adapter, tile))
+    }
+
+    fn try_open(adapter: &Adapter, tile: Tile) -> Result<Self, OpenError> {
         let device = Device::open(adapter)?;
         let program = Program::new(&device, tile);
         // One more than are under way: a range that is searched again has it.
@@ -184,7 +188,7 @@ impl Engine {
         assert!((1..=self.nonces_max()).contains(&slice.nonces), "a dispatch of no such size");
         let high = slice.first_nonce.checked_add(slice.nonces - 1).expect("nonces end at u32::MAX");
         let job = self.job(slice);
-        self.dispatch(&job, Range { low: slice.first_nonce, high })
+        guarded(|| self.dispatch(&job, Range { low: slice.first_nonce, high }))
     }
 
     /// Waits for the oldest dispatch, so long at most, and appends its hits to `hits`.
@@ -193,6 +197,10 @@ impl Engine {
     /// When the GPU is lost; what was under way then is not searched. A GPU that does not answer is
     /// not found to be lost here: whoever has a clock gives it up after [`PATIENCE`].
     pub fn finish(&mut self, hits: &mut Vec<Hit>, patience: Duration) -> Result<Finished, Lost> {
+        guarded(|| self.try_finish(hits, patience))
+    }
+
+    fn try_finish(&mut self, hits: &mut Vec<Hit>, patience: Duration) -> Result<Finished, Lost> {
         let Some((_, asked)) = self.under_way.front() else { return Ok(Finished::Nothing) };
         if !asked.wait(&self.device, patience)? {
             return Ok(Finished::NotYet);
@@ -255,6 +263,8 @@ impl Engine {
         let hashes = asked.slice().hashes();
         if answer.count <= FOUND {
             self.confirm(asked, &answer, hits);
+        } else if answer.count > asked.hits_max(self.tile) {
+            return Err(self.device.lose("it reports more hits than it was given to search"));
         } else {
             for (job, range) in halves(&asked.job, asked.range) {
                 self.again(&job, range, hits)?;
@@ -313,6 +323,13 @@ impl Asked {
             first_nonce: self.range.low,
             nonces: self.range.high - self.range.low + 1,
         }
+    }
+
+    /// The most hits that there can be; a workgroup may be filled up with its last version.
+    fn hits_max(&self, tile: Tile) -> usize {
+        let nonces = usize::try_from(self.slice().nonces).unwrap_or(usize::MAX);
+        let filled = tile.workgroup as usize;
+        nonces.saturating_mul(self.job.versions.len() + filled)
     }
 
     /// Waits so long at most; says whether the answer is there.

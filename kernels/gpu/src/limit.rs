@@ -12,7 +12,7 @@ use wgpu::{
     ShaderModuleDescriptor, ShaderSource,
 };
 
-use crate::device::{Device, Lost, OpenError};
+use crate::device::{Device, Lost, OpenError, guarded};
 use crate::generated::{DIRECT, PROBE, PROBE_OPERATIONS, ROUNDS, SCHEDULE, SECOND};
 use crate::program::bytes;
 use crate::shaders::Operations;
@@ -48,6 +48,10 @@ impl Rates {
     /// # Errors
     /// When it cannot be opened or is lost.
     pub fn measure(adapter: &Adapter, clock: &dyn Fn() -> Duration) -> Result<Self, OpenError> {
+        guarded(|| Self::try_measure(adapter, clock))
+    }
+
+    fn try_measure(adapter: &Adapter, clock: &dyn Fn() -> Duration) -> Result<Self, OpenError> {
         let device = Device::open(adapter)?;
         let mut rates = [0.0; PROBE_OPERATIONS.len()];
         for (rate, (name, operations)) in rates.iter_mut().zip(PROBE_OPERATIONS) {

@@ -63,6 +63,15 @@ impl Method {
 }
 
 impl Tile {
+    /// Nonces that a slice should be a multiple of: others would be searched all the same.
+    #[must_use]
+    pub const fn step(self) -> u32 {
+        match self.method {
+            Method::NonceMajor | Method::Interleaved => self.workgroup * self.nonces,
+            Method::VersionMajor => self.nonces,
+        }
+    }
+
     /// The tile that most adapters like; what is not measured runs in it.
     #[must_use]
     pub const fn usual(method: Method) -> Self {

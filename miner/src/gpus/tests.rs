@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gpu::{Breaker, adapters};
+use gpu::{Breaker, Method, adapters};
 
 use super::*;
 use crate::hands::Crew;
@@ -21,7 +21,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 struct Rigged {
     bench: Bench,
-    breaker: Breaker,
+    breakers: Vec<Breaker>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -33,16 +33,15 @@ fn rigged(many: Tile) -> Option<Rigged> {
     let adapter = adapter?;
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let shaders = Shaders { many, few: FEW };
-    let mut breaker = None;
+    let mut breakers = Vec::new();
     let layouts = vec![Layout::of_gpu(many.method.versions_log2())];
     let bench = Bench::new(Device::new("gpu:0", many, 1), layouts, |crew: &Crew, device| {
-        let engine = Engine::open(&adapter, many).unwrap();
-        breaker = Some(engine.breaker());
-        let hands = crew.hands(device, 0);
-        let worker = Worker::new(hands, adapter, shaders, engine, DISPATCH);
+        let card = Card::open(adapter, shaders).unwrap();
+        breakers = card.breakers();
+        let worker = Worker::new(crew.hands(device, 0), card, DISPATCH);
         thread::spawn(move || worker.run());
     });
-    breaker.map(|breaker| Rigged { bench, breaker, _turn: turn })
+    Some(Rigged { bench, breakers, _turn: turn })
 }
 
 #[test]
@@ -108,7 +107,7 @@ fn a_lost_gpu_is_opened_again_and_stops_nobody_meanwhile() {
     let work = rig.bench.work("a", true);
     rig.bench.order(Orders::Mine(Arc::clone(&work)));
     let mut found = rig.bench.take(5);
-    rig.breaker.lose();
+    rig.breakers.iter().for_each(Breaker::lose);
     // Whatever was under way may still come; then there is silence until it is opened again.
     while rig.bench.device.losses() == 0 {
         while let Ok(late) = rig.bench.ends.found.try_recv() {
@@ -130,7 +129,7 @@ fn a_lost_gpu_is_opened_again_and_stops_nobody_meanwhile() {
 #[test]
 fn a_gpu_that_is_lost_while_idle_or_stopping_ends_all_the_same() {
     let Some(mut rig) = rigged(FEW) else { return };
-    rig.breaker.lose();
+    rig.breakers.iter().for_each(Breaker::lose);
     let work = rig.bench.work("a", true);
     rig.bench.order(Orders::Mine(work));
     while rig.bench.device.losses() == 0 {
@@ -139,4 +138,48 @@ fn a_gpu_that_is_lost_while_idle_or_stopping_ends_all_the_same() {
     // Stopped in the pause before it is opened again.
     let (_, device) = rig.bench.stop();
     assert!(device.lost().is_some());
+}
+
+#[test]
+fn new_orders_are_heard_in_a_space_that_is_used_up() {
+    let Some(mut rig) = rigged(FEW) else { return };
+    let mut job = crate::testing::job();
+    job.xn2_size = 0;
+    job.version_mask = 0;
+    job.received = rig.bench.clock.now();
+    let work = Arc::new(rig.bench.book.work(Arc::new(job), 1));
+    while let Claimed::Part(_) = work.claim(0, rig.bench.clock.now()) {}
+    rig.bench.order(Orders::Mine(Arc::clone(&work)));
+    thread::sleep(Duration::from_millis(30));
+    let fresh = rig.bench.work("fresh", true);
+    rig.bench.order(Orders::Mine(Arc::clone(&fresh)));
+    // The old space opens again with each second: whoever missed the orders would stay there.
+    let found = rig.bench.take(200);
+    assert!(found.iter().rev().take(100).all(|found| found.work.serial == fresh.serial));
+    let (_, device) = rig.bench.stop();
+    assert!(device.starved() > Duration::ZERO);
+}
+
+#[test]
+fn a_lost_gpu_returns_while_new_work_keeps_coming() {
+    let Some(mut rig) = rigged(FEW) else { return };
+    let work = rig.bench.work("a", true);
+    rig.bench.order(Orders::Mine(work));
+    rig.bench.take(1);
+    rig.breakers.iter().for_each(Breaker::lose);
+    while rig.bench.device.losses() == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // More often than the pause before it is opened again.
+    let mut jobs = 0;
+    while rig.bench.device.lost().is_some() {
+        jobs += 1;
+        assert!(jobs < 600, "it does not return");
+        let work = rig.bench.work(&format!("job {jobs}"), true);
+        rig.bench.order(Orders::Mine(work));
+        while rig.bench.ends.found.try_recv().is_ok() {}
+        thread::sleep(Duration::from_millis(100));
+    }
+    rig.bench.take(1);
+    let _stopped = rig.bench.stop();
 }

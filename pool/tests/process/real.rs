@@ -11,6 +11,7 @@ use pool::node::{NodeClient, TipPosition};
 use serde_json::json;
 use stratum::job::sha256d;
 use stratum::v1::client::{ClientJob, Solution};
+use tokio::task::block_in_place;
 
 use crate::support::{ADDRESS, Miner, PATIENCE, Pool, node::Node};
 
@@ -116,6 +117,32 @@ pub(crate) fn find_block(miner: &mut Miner) -> BlockId {
     let (job, hash) = take_block(miner);
     newer_work(miner, &job);
     hash
+}
+
+/// Finds blocks until one is on the chain: the first after a start may lose to one from before it,
+/// which the pool hands in again.
+pub(crate) async fn find_block_that_stays(dir: &Path, miner: &mut Miner) -> BlockId {
+    for _ in 0..20 {
+        let hash = block_in_place(|| find_block(miner));
+        let decided = || {
+            let block = blocks(dir).into_iter().find(|block| block.hash == hash)?;
+            let open = matches!(block.state, BlockState::Candidate | BlockState::Submitted);
+            (!open).then_some(block.state)
+        };
+        let wait = async {
+            loop {
+                if let Some(state) = decided() {
+                    return state;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        let state = tokio::time::timeout(PATIENCE, wait).await.expect("a block's fate is known");
+        if state == BlockState::OnChain {
+            return hash;
+        }
+    }
+    panic!("no block stays on the chain");
 }
 
 /// Waits for work on another block than this job's.

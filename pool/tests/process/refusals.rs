@@ -146,8 +146,7 @@ async fn a_full_disk_refuses_shares_and_loses_none() {
     // With room on the disk it goes on where it was.
     let pool = Pool::run(&config);
     let mut miner = Miner::connect(pool.stratum);
-    let hash = block_in_place(|| find_block(&mut miner));
-    state(dir.path(), hash, BlockState::OnChain).await;
+    real::find_block_that_stays(dir.path(), &mut miner).await;
     assert!(block_in_place(|| pool.stop()));
     verify(dir.path());
 }

@@ -20,7 +20,8 @@ fn an_adapter_is_measured() {
         for method in Method::ALL {
             let versions = 1 << method.versions_log2();
             let limit = rates.limit(method, versions);
-            let reached = chooser::measure(&adapter, &[Tile::usual(method)], &clock).unwrap()[0];
+            let reached =
+                chooser::measure(&adapter, &[Tile::usual(method)], &clock).unwrap()[0].unwrap();
             assert!(limit.is_finite() && limit > 0.0, "{}: {limit}", adapter.info);
             assert!(reached.is_finite() && reached > 0.0, "{}: {reached}", adapter.info);
             let percent = 100.0 * reached / limit;
