@@ -1,7 +1,7 @@
 //! Which shader is the fastest on an adapter, and in which sizes, by measuring.
 //!
-//! Read [`measure`]. Other load disturbs a measurement, so tiles take turns and the best turn of
-//! each counts, as with the CPU's kernels.
+//! Read [`measure`]. Tiles take turns and the median turn of each counts: what is the fastest in a
+//! quiet moment need not be so beside the load that there is, least of all in software.
 
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::engine::{Engine, Finished, IN_FLIGHT, PATIENCE};
 use crate::{Adapter, Tile};
 
 /// Turns of each tile, and how long one takes.
-const TURNS: usize = 4;
+const TURNS: usize = 5;
 const TURN: Duration = Duration::from_millis(120);
 /// Hashes of the first dispatch; those that follow aim at [`DISPATCH`].
 const FIRST: u32 = 1 << 17;
@@ -27,7 +27,8 @@ struct Candidate {
     versions: Vec<u32>,
     /// Nonces of a dispatch; zero before the first turn, which finds them out.
     nonces: u32,
-    best: f64,
+    /// Hashes per second of each turn.
+    turns: Vec<f64>,
 }
 
 /// Hashes per second of these tiles on this adapter, by this monotonic clock, each with as many
@@ -57,7 +58,7 @@ pub fn measure(
     {
         return Err(why.clone());
     }
-    Ok(candidates.into_iter().map(|each| each.ok().map(|candidate| candidate.best)).collect())
+    Ok(candidates.into_iter().map(|each| each.ok().map(Candidate::median)).collect())
 }
 
 impl Candidate {
@@ -68,7 +69,7 @@ impl Candidate {
     ) -> Result<Self, OpenError> {
         let engine = Engine::open(adapter, tile)?;
         let versions = (0..1_u32 << tile.method.versions_log2()).collect();
-        let mut candidate = Self { engine, versions, nonces: 0, best: 0.0 };
+        let mut candidate = Self { engine, versions, nonces: 0, turns: Vec::new() };
         candidate.find_size(clock)?;
         Ok(candidate)
     }
@@ -107,10 +108,14 @@ impl Candidate {
             hashes = hashes.saturating_add(self.finish()?);
         }
         let took = clock().saturating_sub(begin);
-        if !took.is_zero() {
-            self.best = self.best.max(hashes.as_f64() / took.as_secs_f64());
-        }
+        let rate = if took.is_zero() { 0.0 } else { hashes.as_f64() / took.as_secs_f64() };
+        self.turns.push(rate);
         Ok(())
+    }
+
+    fn median(mut self) -> f64 {
+        self.turns.sort_by(f64::total_cmp);
+        self.turns.get(self.turns.len() / 2).copied().unwrap_or(0.0)
     }
 
     fn submit(&mut self, first_nonce: u32) -> Result<(), Lost> {
