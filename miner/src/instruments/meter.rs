@@ -13,7 +13,7 @@ use energy::hwmon::Hwmon;
 use energy::meter::{MeterSpec, PPM};
 use energy::model::ModelMeter;
 use energy::nvml::{Board, Nvml};
-use energy::rapl::{Rapl, Unavailable};
+use energy::rapl::{Rapl, Tree, Unavailable};
 use units::{MicroJoules, Moment, UnixMillis};
 
 use super::sensors::{Folder, Processor};
@@ -60,9 +60,7 @@ impl Meter {
         threads: usize,
         at: Moment,
     ) -> (Self, Option<Unavailable>) {
-        let tree = Folder::new(&settings.sysfs);
-        let rapl = Rapl::discover(&tree, at.mono);
-        Self::of_host(rapl, tree, settings, processor, threads, at)
+        Self::of_host(Rapl::discover, settings, processor, threads, at)
     }
 
     /// As [`Self::open`], for a processor beside graphics boards with meters of their own.
@@ -73,20 +71,18 @@ impl Meter {
         threads: usize,
         at: Moment,
     ) -> (Self, Option<Unavailable>) {
-        let tree = Folder::new(&settings.sysfs);
-        let rapl = Rapl::discover_packages(&tree, at.mono);
-        Self::of_host(rapl, tree, settings, processor, threads, at)
+        Self::of_host(Rapl::discover_packages, settings, processor, threads, at)
     }
 
     fn of_host(
-        rapl: Result<Rapl, Unavailable>,
-        tree: Folder,
+        discover: fn(&dyn Tree, Duration) -> Result<Rapl, Unavailable>,
         settings: &settings::Energy,
         processor: &Processor,
         threads: usize,
         at: Moment,
     ) -> (Self, Option<Unavailable>) {
-        let (source, why_not) = match rapl {
+        let tree = Folder::new(&settings.sysfs);
+        let (source, why_not) = match discover(&tree, at.mono) {
             Ok(rapl) => (Source::Counters(Box::new(rapl), tree), None),
             Err(why) => (Source::Model(model(settings, processor, threads)), Some(why)),
         };
