@@ -11,10 +11,12 @@
 mod cases;
 mod clock;
 mod delays;
+mod load;
 mod machine;
 mod measure;
 mod pairs;
 mod report;
+mod service;
 
 use std::{
     io::{self, Write},
@@ -23,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kernels::Backend;
 
 use cases::{Case, CaseError, Choices, Finding, RIVAL};
@@ -31,8 +33,15 @@ use measure::Meter;
 
 /// Measures what this machine does with the parts that work is counted in.
 #[derive(Debug, Parser)]
-#[command(name = "wattproof-bench", version)]
+#[command(
+    name = "wattproof-bench",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true
+)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What to measure; all but the rival when left out.
     #[arg(value_enum)]
     cases: Vec<Case>,
@@ -75,19 +84,54 @@ struct Options {
     json: bool,
 }
 
+/// What needs another process beside this one, and has options of its own.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put a pool under load with real shares, any pool that speaks Stratum V1.
+    Load(load::Options),
+    /// Start our pool and measure it: shares, memory, new work.
+    Pool(service::Options),
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
-    let printed = measure_all(&options).map_err(|error| error.to_string()).and_then(|findings| {
-        let text = if options.json { report::json(&findings) } else { report::table(&findings) };
-        writeln!(io::stdout(), "{text}").map_err(|error| format!("standard output: {error}"))
-    });
-    match printed {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            // Where even standard error is closed there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "wattproof-bench: {message}");
-            ExitCode::FAILURE
+    let mut said = results(&options);
+    if let Some(text) = &said.text
+        && let Err(error) = writeln!(io::stdout(), "{text}")
+    {
+        said.failures.push(format!("standard output: {error}"));
+    }
+    for message in &said.failures {
+        // Where even standard error is closed there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "wattproof-bench: {message}");
+    }
+    if said.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What there is to print.
+struct Said {
+    text: Option<String>,
+    failures: Vec<String>,
+}
+
+fn results(options: &Options) -> Said {
+    let outcome = match &options.command {
+        Some(Command::Load(load)) => load::run(load, &clock::read())
+            .map(|report| if load.json { report.json().to_string() } else { report.text() })
+            .map_err(|error| error.to_string()),
+        Some(Command::Pool(pool)) => {
+            let (outcomes, failures) = service::measure(pool, &clock::read());
+            let text = if pool.json { service::json } else { service::table };
+            let text = (!outcomes.is_empty()).then(|| text(&outcomes));
+            return Said { text, failures: failures.iter().map(ToString::to_string).collect() };
         }
+        None => measure_all(options)
+            .map(|all| if options.json { report::json(&all) } else { report::table(&all) })
+            .map_err(|error| error.to_string()),
+    };
+    match outcome {
+        Ok(text) => Said { text: Some(text), failures: Vec::new() },
+        Err(failure) => Said { text: None, failures: vec![failure] },
     }
 }
 
@@ -149,6 +193,11 @@ mod tests {
         let options = Options::parse_from(line.split(' '));
         assert_eq!((options.versions, options.threads), (vec![1, 64], vec![2, 1]));
         assert_eq!(options.pairs, 3);
+        let line = "wattproof-bench load --connect 127.0.0.1:3334 --rate 20000 --roll";
+        let options = Options::parse_from(line.split(' '));
+        let Some(Command::Load(load)) = options.command else { panic!("{options:?}") };
+        assert_eq!((load.connect.port(), load.rate, load.roll), (3334, Some(20_000.0), true));
+        assert_eq!(load.connections, 200);
     }
 
     #[test]

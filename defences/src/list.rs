@@ -95,6 +95,10 @@ defences! {
     DifficultyBounds = "difficulty-bounds",
     /// A difficulty fixed by password is raised all the same in a flood.
     FixedFlood = "fixed-flood",
+    /// A kind of miner that takes no easy shares is given none.
+    DeviceMinimum = "device-minimum",
+    /// A job whose coinbase is too long for a device is not given to it.
+    CoinbaseLength = "coinbase-length",
 
     /// A list of transactions is short.
     ListingLength = "listing-length",
@@ -114,8 +118,30 @@ defences! {
     ConnectionsByAddress = "connections-by-address",
     /// One subnet holds so many connections.
     ConnectionsBySubnet = "connections-by-subnet",
+    /// One /48 of IPv6 holds so many connections.
+    ConnectionsBySite = "connections-by-site",
     /// New connections a second are bounded.
     AcceptRate = "accept-rate",
+    /// New connections a second from one subnet are bounded.
+    AcceptRateBySubnet = "accept-rate-by-subnet",
+    /// Connections are no more than open files allow.
+    OpenFiles = "open-files",
+    /// Addresses that misbehave without end are refused for a time.
+    AddressBan = "address-ban",
+    /// A banned address comes back once its time is over.
+    BanEnd = "ban-end",
+    /// Work that was accepted weighs against what an address does wrong.
+    GoodWork = "good-work",
+    /// Addresses remembered for what they did wrong are bounded.
+    OffendersKept = "offenders-kept",
+    /// Only a listed proxy says whom a connection brings.
+    ProxyPeer = "proxy-peer",
+    /// A proxy's header is short.
+    ProxyHeaderLength = "proxy-header-length",
+    /// The list of proxies is not everybody.
+    ProxyNetwork = "proxy-network",
+    /// A TLS handshake is short.
+    TlsHandshakeLength = "tls-handshake-length",
 
     // Names.
     /// A user name begins with an address that can be paid.

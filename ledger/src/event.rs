@@ -1,9 +1,10 @@
 //! The events of the log. A row of the log is a number, an instant, a kind, a body in JSON and,
-//! for three kinds, bytes beside it:
+//! for some kinds, bytes beside it:
 //!
 //! | kind | bytes |
 //! |---|---|
-//! | `batch` | the share records (see `record.rs`) |
+//! | `shares` | the packed shares of a batch (see `packed.rs`) |
+//! | `batch` | the same in logs of the first format, as records (see `record.rs`) |
 //! | `candidate_found` | the whole serialized block |
 //! | `block_settled` | the credits (see `record.rs`) |
 //!
@@ -21,6 +22,7 @@ use crate::types::{BlockId, Scheme};
 #[serde(tag = "kind", content = "body", rename_all = "snake_case")]
 pub(crate) enum Event {
     AccountOpened(AccountOpened),
+    /// A batch as logs of the first format have it; none is written any more.
     Batch(Batch),
     BlockAbandoned(BlockSeen),
     BlockMatured(BlockSeen),
@@ -32,6 +34,7 @@ pub(crate) enum Event {
     ExtranoncesLeased(ExtranoncesLeased),
     KeyPinned(KeyPinned),
     Metered(Metered),
+    Shares(Batch),
     SliceClosed(SliceClosed),
     WorkerOpened(WorkerOpened),
 }
@@ -49,7 +52,7 @@ pub(crate) struct WorkerOpened {
     pub(crate) name: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Batch {
     /// Number of the first share.
     pub(crate) first: u64,
@@ -151,6 +154,11 @@ pub(crate) struct ExtranoncesLeased {
 impl Event {
     /// The kind and the body as they stand in the log.
     pub(crate) fn to_row(&self) -> (String, String) {
+        if let Self::Shares(Batch { first, shares, slice }) = self {
+            // The one kind that is written hundreds of times a second.
+            let body = format!(r#"{{"first":{first},"shares":{shares},"slice":{slice}}}"#);
+            return ("shares".to_owned(), body);
+        }
         let tagged = serde_json::to_value(self).expect("events are plain data");
         let kind = tagged["kind"].as_str().expect("the tag is a string").to_owned();
         (kind, tagged["body"].to_string())
@@ -282,6 +290,11 @@ mod tests {
         check(
             &Event::Batch(Batch { first: 1, shares: 2, slice: 3 }),
             "batch",
+            r#"{"first":1,"shares":2,"slice":3}"#,
+        );
+        check(
+            &Event::Shares(Batch { first: 1, shares: 2, slice: 3 }),
+            "shares",
             r#"{"first":1,"shares":2,"slice":3}"#,
         );
         check(

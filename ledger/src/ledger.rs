@@ -15,14 +15,14 @@ use units::{UnixMillis, Work};
 
 use crate::error::{LedgerError, Refusal};
 use crate::event::{AccountOpened, Batch, Event, ExtranoncesLeased, SliceClosed, WorkerOpened};
-use crate::record;
+use crate::packed;
 use crate::slice::{self, HeadParts};
 use crate::store::{Recorder, State, Store};
 use crate::types::{AccountId, Committed, Scheme, Settings, Share, SliceHead, WorkerId};
 
 pub use self::energy::MAX_METERS;
 
-/// Most shares in one batch (8 MiB of records).
+/// Most shares in one batch (at most 9 MiB in the log, mostly less than 4).
 pub const MAX_BATCH: usize = 65_536;
 /// Longest name of an account, in bytes; addresses have at most 90.
 pub const MAX_ACCOUNT_NAME: usize = 128;
@@ -67,18 +67,30 @@ impl Ledger {
         worker: &str,
         at: UnixMillis,
     ) -> Result<WorkerId, LedgerError> {
-        check_name("account", account, 1, MAX_ACCOUNT_NAME)?;
-        check_name("worker", worker, 0, MAX_WORKER_NAME)?;
-        if let Some(id) = self.find_worker(account, worker)? {
-            return Ok(id);
+        let mut ids = self.workers(&[(account, worker)], at)?;
+        ids.pop().ok_or_else(|| LedgerError::damaged("a worker has no number".to_owned()))
+    }
+
+    /// The same for many at once, of account and worker: one write for all that are new.
+    ///
+    /// # Errors
+    /// As [`Self::worker`]; nobody is registered then.
+    pub fn workers(
+        &mut self,
+        names: &[(&str, &str)],
+        at: UnixMillis,
+    ) -> Result<Vec<WorkerId>, LedgerError> {
+        let mut known = Vec::with_capacity(names.len());
+        for (account, worker) in names {
+            check_name("account", account, 1, MAX_ACCOUNT_NAME)?;
+            check_name("worker", worker, 0, MAX_WORKER_NAME)?;
+            known.push(self.find_worker(account, worker)?);
         }
-        self.store.transact("registering a worker", |record| {
-            let account = account_of(record, account, at)?;
-            let id = record.state().next_worker()?;
-            let name = worker.to_owned();
-            let opened = WorkerOpened { id, account: account.get(), name };
-            record.record(at, &Event::WorkerOpened(opened), None)?;
-            Ok(WorkerId::new(id))
+        if known.iter().all(Option::is_some) {
+            return Ok(known.into_iter().flatten().collect());
+        }
+        self.store.transact("registering workers", |record| {
+            names.iter().map(|(account, worker)| worker_of(record, account, worker, at)).collect()
         })
     }
 
@@ -104,17 +116,17 @@ impl Ledger {
     /// [`MAX_BATCH`], or when the store fails. Nothing is committed then.
     pub fn commit(&mut self, shares: &[Share]) -> Result<Committed, LedgerError> {
         let state = self.store.state()?;
-        let last = state.total.shares;
+        let last = state.total.proven.shares;
         let slice = state.open.index.get();
         check_batch(state, shares)?;
         let count = u64::try_from(shares.len()).map_err(|_| LedgerError::Overflow("shares"))?;
         let first_seq = last.checked_add(1).ok_or(LedgerError::Overflow("shares"))?;
         let last_seq = last.checked_add(count).ok_or(LedgerError::Overflow("shares"))?;
-        if let Some(newest) = shares.last() {
-            let batch = Event::Batch(Batch { first: first_seq, shares: count, slice });
-            let records = record::encode_shares(shares);
+        if !shares.is_empty() {
+            let batch = Batch { first: first_seq, shares: count, slice };
+            let packed = packed::encode(shares);
             self.store.transact("committing shares", |record| {
-                record.record(newest.at, &batch, Some(&records))
+                record.record_shares(batch, shares, &packed)
             })?;
         }
         Ok(Committed { first_seq, last_seq })
@@ -129,7 +141,7 @@ impl Ledger {
     /// # Errors
     /// When the store fails.
     pub fn close_slice(&mut self, now: UnixMillis) -> Result<SliceHead, LedgerError> {
-        if self.store.state()?.open.shares > 0 {
+        if self.store.state()?.open.sum.shares > 0 {
             self.newest = self.store.transact("closing a slice", |record| {
                 let closed = SliceClosed { root: open_root(record)?, ..open_sums(record.state()) };
                 record.record(now, &Event::SliceClosed(closed), None)?;
@@ -151,7 +163,7 @@ impl Ledger {
     /// When the store fails.
     pub fn open_slice(&mut self) -> Result<(u64, Work), LedgerError> {
         let open = &self.store.state()?.open;
-        Ok((open.shares, Work::new(open.work)))
+        Ok((open.sum.shares, Work::new(open.sum.work)))
     }
 
     /// Reserves `count` extranonces that were never given out before and never will be again,
@@ -181,6 +193,23 @@ impl Ledger {
     }
 }
 
+/// The worker of this name in this account, opened when new.
+fn worker_of(
+    record: &mut Recorder<'_>,
+    account: &str,
+    worker: &str,
+    at: UnixMillis,
+) -> Result<WorkerId, LedgerError> {
+    let account = account_of(record, account, at)?;
+    if let Some(id) = record.queries().worker(account, worker)? {
+        return Ok(id);
+    }
+    let id = record.state().next_worker()?;
+    let opened = WorkerOpened { id, account: account.get(), name: worker.to_owned() };
+    record.record(at, &Event::WorkerOpened(opened), None)?;
+    Ok(WorkerId::new(id))
+}
+
 /// The account of this name, opened when new.
 fn account_of(
     record: &mut Recorder<'_>,
@@ -200,8 +229,8 @@ fn account_of(
 const fn open_sums(state: &State) -> SliceClosed {
     SliceClosed {
         index: state.open.index.get(),
-        shares: state.open.shares,
-        work: state.open.work,
+        shares: state.open.sum.shares,
+        work: state.open.sum.work,
         root: [0; 32],
     }
 }
@@ -211,8 +240,8 @@ fn open_root(record: &Recorder<'_>) -> Result<[u8; 32], LedgerError> {
     let parts = HeadParts {
         index: state.open.index,
         previous: state.newest.root,
-        shares: state.open.shares,
-        work: Work::new(state.open.work),
+        shares: state.open.sum.shares,
+        work: Work::new(state.open.sum.work),
     };
     Ok(slice::root(&parts, &record.queries().open_rows(state)?))
 }

@@ -8,7 +8,9 @@
 //!
 //! - Every change is an event. Events are appended and never changed; all other tables are
 //!   projections of them, written in the same transaction, and rebuilt from the log whenever
-//!   their shape changes. When a call returns `Ok`, what it recorded is on disk.
+//!   their shape changes. Only the sums of shares are written later (some seconds, or some ten
+//!   thousand shares: see `store/tally.rs`), and whoever reads them adds what came since.
+//!   When a call returns `Ok`, what it recorded is on disk.
 //! - Shares are committed in batches, and batches are grouped into slices. A closed slice has
 //!   the work of each account and a root (see `slice.rs`) that commits to those sums and to the
 //!   root before it, so one root pins the whole history of work up to it.
@@ -31,6 +33,7 @@ mod coverage;
 mod error;
 mod event;
 mod ledger;
+mod packed;
 mod record;
 mod settle;
 mod slice;

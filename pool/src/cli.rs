@@ -5,13 +5,27 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::Source;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{clock::Clock, config::Config, demo, run, tables};
+use crate::{
+    clock::Clock,
+    config::Config,
+    demo,
+    handover::{State, relay},
+    limits::{self, Room},
+    run::{self, Asked, Reloader},
+    tables,
+};
 
 /// A pool that proves its energy as well as its work.
 #[derive(Debug, Parser)]
@@ -23,9 +37,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the pool until SIGINT or SIGTERM
+    /// Run the pool until SIGINT or SIGTERM; SIGHUP reads the configuration again, SIGUSR2 puts the
+    /// program's newest file in its place without dropping a miner
     Run(ConfigFile),
-    /// Read a configuration; print every key in force, or every mistake
+    /// Read a configuration and its certificate; print every key in force, or every mistake
     Check(ConfigFile),
     /// Print a commented pool.toml to start from
     Init {
@@ -33,6 +48,9 @@ enum Command {
         #[arg(long, value_enum, default_value = "regtest")]
         network: InitNetwork,
     },
+    /// Hold sockets for a pool that is renewed; started by it
+    #[command(hide = true)]
+    Hold,
     /// Run an embedded development chain and a pool on it, without a miner
     Demo(DemoArgs),
     /// List accounts with their work and balances
@@ -142,12 +160,9 @@ pub fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run(file) => serve(read(&file)?.0),
-        Command::Check(file) => {
-            let (_, effective) = read(&file)?;
-            print!("{effective}");
-            Ok(())
-        }
+        Command::Run(file) => serve(&file),
+        Command::Hold => relay::hold().map_err(|error| Failure::Failed(error.to_string())),
+        Command::Check(file) => check(&file),
         Command::Init { network } => {
             print!("{}", template(network));
             Ok(())
@@ -166,15 +181,74 @@ fn read(file: &ConfigFile) -> Result<(Config, config::Effective), Failure> {
     Config::read(source).map_err(|errors| Failure::Usage(errors.to_string()))
 }
 
-fn serve(config: Config) -> Result<(), Failure> {
+/// What the text alone does not show is looked at as well: the certificate and its key. Warnings go
+/// to stderr, so that what is printed is TOML.
+fn check(file: &ConfigFile) -> Result<(), Failure> {
+    let (config, effective) = read(file)?;
+    if let Some(files) = &config.tls {
+        let now = Clock::start().now().unix;
+        let loaded = files.load(now).map_err(|error| Failure::Usage(error.to_string()))?;
+        for warning in loaded.warnings {
+            eprintln!("wattproof-pool: {warning}");
+        }
+    }
+    print!("{effective}");
+    Ok(())
+}
+
+fn serve(file: &ConfigFile) -> Result<(), Failure> {
+    let (mut config, _) = read(file)?;
     start_tracing();
-    runtime()?.block_on(async {
-        let clock = Clock::start();
-        let running =
-            run::start(config, clock).await.map_err(|e| Failure::Failed(e.to_string()))?;
-        announce(&running);
-        running.until(asked_to_stop()).await.map_err(Failure::Failed)
-    })
+    let mut taken = relay::take().map_err(|error| Failure::Failed(error.to_string()))?;
+    loop {
+        let state = runtime()?.block_on(serve_once(config, file, taken))?;
+        let Some(state) = state else { return Ok(()) };
+        // Only where this process could not become another does it go on here.
+        let (error, state) = relay::become_another(&program()?, state);
+        tracing::error!("{error}; going on as before");
+        taken = state;
+        (config, _) = read(file)?;
+    }
+}
+
+/// Runs the pool until it is asked to stop, or to leave everything to another image.
+async fn serve_once(
+    mut config: Config,
+    file: &ConfigFile,
+    taken: Option<State>,
+) -> Result<Option<State>, Failure> {
+    fit_into_open_files(&mut config);
+    let before = taken.as_ref().map_or(Duration::ZERO, |state| state.mono);
+    let clock = Clock::continuing(before);
+    if let Some(state) = &taken {
+        tracing::info!("going on with {} connections", state.peers.len());
+    }
+    let running = run::go_on(config.clone(), clock, taken.unwrap_or_default())
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    announce(&running);
+    let reloader = running.reloader(config);
+    running.until_asked(asked(file, reloader)).await.map_err(Failure::Failed)
+}
+
+/// Takes no more connections than the system has files for, and says how many that is.
+fn fit_into_open_files(config: &mut Config) {
+    match limits::raise_open_files() {
+        Ok(files) => {
+            let room = Room::of(&config.limits, files);
+            tracing::info!("{room}");
+            config.limits.total = room.connections;
+        }
+        Err(error) => tracing::warn!("the limit on open files cannot be looked at: {error}"),
+    }
+}
+
+/// This program, as it was started: after an update the same name is another file.
+fn program() -> Result<PathBuf, Failure> {
+    let failed = |error| Failure::Failed(format!("this program's own file: {error}"));
+    let path = std::env::current_exe().map_err(failed)?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
 }
 
 fn run_demo(args: &DemoArgs) -> Result<(), Failure> {
@@ -211,20 +285,90 @@ async fn pause(limit: Option<Duration>) {
 
 /// Completes at the first SIGINT or SIGTERM.
 async fn asked_to_stop() {
-    let wait_for = async |kind| match signal(kind) {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(error) => {
-            tracing::error!("a signal cannot be watched: {error}");
-            std::future::pending::<()>().await;
-        }
-    };
+    let (mut interrupt, mut terminate) =
+        (hear(SignalKind::interrupt()), hear(SignalKind::terminate()));
     tokio::select! {
-        () = wait_for(SignalKind::interrupt()) => {}
-        () = wait_for(SignalKind::terminate()) => {}
+        () = next(&mut interrupt) => {}
+        () = next(&mut terminate) => {}
     }
     tracing::info!("asked to stop");
+}
+
+/// Completes when the pool is asked to stop (SIGINT, SIGTERM) or to be renewed (SIGUSR2). Until
+/// then it reads the configuration again at each SIGHUP.
+async fn asked(file: &ConfigFile, mut reloader: Reloader) -> Asked {
+    let mut again = hear(SignalKind::hangup());
+    let mut renew = hear(SignalKind::user_defined2());
+    let mut stop = std::pin::pin!(asked_to_stop());
+    loop {
+        tokio::select! {
+            () = &mut stop => return Asked::Stop,
+            () = next(&mut again) => reload(file, &mut reloader),
+            () = next(&mut renew) => {
+                if takes_configuration(file).await {
+                    tracing::info!("asked to be renewed");
+                    return Asked::Renew;
+                }
+            }
+        }
+    }
+}
+
+fn hear(kind: SignalKind) -> Option<Signal> {
+    signal(kind).inspect_err(|error| tracing::error!("a signal cannot be watched: {error}")).ok()
+}
+
+/// Completes at the next signal; never where it cannot be watched.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn reload(file: &ConfigFile, reloader: &mut Reloader) {
+    let new = match read(file) {
+        Ok((mut new, _)) => {
+            fit_into_open_files(&mut new);
+            new
+        }
+        Err(Failure::Usage(error) | Failure::Failed(error)) => {
+            return tracing::error!("the configuration stays as it was: {error}");
+        }
+    };
+    match reloader.reload(new) {
+        Ok(changed) if changed.is_empty() => tracing::info!("the configuration is the same"),
+        Ok(changed) => tracing::info!("the configuration was read again: {}", changed.join(", ")),
+        Err(lines) => {
+            for line in lines {
+                tracing::error!("the configuration stays as it was: {line}");
+            }
+        }
+    }
+}
+
+/// Whether the program's file, which may be a newer one, takes the configuration: this image ends
+/// only for one that will run.
+async fn takes_configuration(file: &ConfigFile) -> bool {
+    let Ok(program) = program() else { return false };
+    let check = tokio::process::Command::new(&program)
+        .args(["check".as_ref(), "-c".as_ref(), file.config.as_os_str()])
+        .stdin(Stdio::null())
+        .output();
+    match check.await {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            tracing::error!("not renewed: {} check: {}", program.display(), said.trim());
+            false
+        }
+        Err(error) => {
+            tracing::error!("not renewed: {} cannot be started: {error}", program.display());
+            false
+        }
+    }
 }
 
 fn show(args: &TableArgs, table: tables::Table) -> Result<(), Failure> {
@@ -284,4 +428,25 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_names_a_certificate_that_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pool.toml");
+        let certificate = folder.path().join("chain.pem");
+        let tls = format!("\n[tls]\ncertificate = {certificate:?}\nkey = {path:?}\n");
+        std::fs::write(&path, config::POOL_TOML.to_owned() + &tls).unwrap();
+        match check(&ConfigFile { config: path }) {
+            Err(Failure::Usage(why)) => assert!(
+                why.starts_with("tls.certificate: ") && why.contains("chain.pem: cannot be read"),
+                "{why}"
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
 }

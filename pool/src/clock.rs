@@ -11,14 +11,22 @@ use units::{Moment, UnixMillis};
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
+    /// What the monotonic side was at `start`.
+    before: Duration,
 }
 
 impl Clock {
     /// A clock whose monotonic side starts at zero now.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the shell's clock is read here and only here")]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self::continuing(Duration::ZERO)
+    }
+
+    /// A clock whose monotonic side goes on from `before` now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the shell's clock is read here and only here")]
+    pub fn continuing(before: Duration) -> Self {
+        Self { start: Instant::now(), before }
     }
 
     /// This moment on both clocks.
@@ -28,7 +36,7 @@ impl Clock {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let millis = since_epoch.unwrap_or(Duration::ZERO).as_millis();
         Moment {
-            mono: self.start.elapsed(),
+            mono: self.before.saturating_add(self.start.elapsed()),
             unix: UnixMillis::new(u64::try_from(millis).unwrap_or(u64::MAX)),
         }
     }
@@ -36,6 +44,6 @@ impl Clock {
     /// The instant that tokio's timers understand for a point on the monotonic side.
     #[must_use]
     pub fn instant(&self, mono: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.start + mono)
+        tokio::time::Instant::from_std(self.start + mono.saturating_sub(self.before))
     }
 }

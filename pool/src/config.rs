@@ -1,8 +1,9 @@
 //! What `pool.toml` may say, read into types: one function a section, every mistake reported at
 //! once by [`config::Reader`].
 //!
-//! Read [`Config`] first; `config/pool.toml` is the commented example. It deliberately does not
-//! open, bind or contact anything: a configuration that reads is not yet one that runs.
+//! Read [`Config`] first; `config/pool.toml` is the commented example. What of it may change while
+//! the pool runs says [`Config::reload`]. It deliberately does not open, bind or contact anything:
+//! a configuration that reads is not yet one that runs.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -13,15 +14,21 @@ use std::{
 
 use config::{Effective, Errors, Reader, Section, Source, Value, parse};
 use energy::carbon::{Factor, FactorPack};
-use stratum::vardiff::DifficultySettings;
 use units::{BasisPoints, Difficulty};
 
 use crate::{
     coinbase::{Payee, TAG_MAX},
     limits::{Limits, Subnet},
     node::{Auth, Network, NodeSettings},
+    tls::TlsFiles,
     user::parse_address,
 };
+
+mod ports;
+mod reload;
+
+pub use ports::{PortConfig, StratumConfig};
+pub use reload::Reloaded;
 
 /// Environment variables that set keys begin with this.
 const ENVIRONMENT: &str = "WATTPROOF_POOL";
@@ -39,6 +46,8 @@ pub struct Config {
     pub network: Network,
     /// The miners' side.
     pub stratum: StratumConfig,
+    /// When miners get new jobs.
+    pub jobs: JobsConfig,
     /// How rewards are shared, and the pool's own address.
     pub payout: PayoutConfig,
     /// The accounts.
@@ -49,19 +58,8 @@ pub struct Config {
     pub energy: EnergyConfig,
     /// How many may connect.
     pub limits: Limits,
-}
-
-/// The section `[stratum]`.
-#[derive(Debug, Clone)]
-pub struct StratumConfig {
-    /// Addresses that miners connect to.
-    pub listen: Vec<SocketAddr>,
-    /// How share difficulty is chosen.
-    pub difficulty: DifficultySettings,
-    /// Version bits that miners may roll.
-    pub version_mask: u32,
-    /// Where miners are sent when the pool stops; nowhere where there is none.
-    pub reconnect: Vec<HostPort>,
+    /// The certificate of the ports that speak TLS.
+    pub tls: Option<TlsFiles>,
 }
 
 /// A host and a port that miners can connect to.
@@ -71,6 +69,17 @@ pub struct HostPort {
     pub host: String,
     /// Never 0.
     pub port: u16,
+}
+
+/// The section `[jobs]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobsConfig {
+    /// The oldest that a job becomes while the chain stands still.
+    pub refresh: Duration,
+    /// A job is renewed sooner when its fees have grown by more than this.
+    pub fee_growth: BasisPoints,
+    /// Between looks at the node's template.
+    pub poll: Duration,
 }
 
 /// The section `[payout]`.
@@ -148,11 +157,17 @@ impl Config {
             "90",
             parse::seconds(3.0..=3600.0),
         );
-        let stratum = read_stratum(&mut reader.section("stratum"));
+        let tls = read_tls(&mut reader.section("tls"));
+        // One of the two files is enough here: that the other is missing is a mistake of its own.
+        let has_tls = ["certificate", "key"].iter().any(|key| reader.section("tls").has(key));
+        let mut taken = Vec::new();
+        let stratum = ports::read(&mut reader.section("stratum"), has_tls, &mut taken);
+        let jobs = read_jobs(&mut reader.section("jobs"));
         let payout = read_payout(&mut reader.section("payout"), network);
         let ledger = read_ledger(&mut reader.section("ledger"));
         let http =
             reader.section("http").or("listen", "\"127.0.0.1:8080\"", parse::socket_address());
+        ports::take(&mut reader.section("http"), http.as_slice(), "http.listen", &mut taken);
         let energy = read_energy(&mut reader.section("energy"));
         let limits = read_limits(&mut reader.section("limits"));
         let config = (|| {
@@ -162,14 +177,28 @@ impl Config {
                 template_max_age: template_max_age?,
                 network: network?,
                 stratum: stratum?,
+                jobs: jobs?,
                 payout: payout?,
                 ledger: ledger?,
                 http: http?,
                 energy: energy?,
                 limits: limits?,
+                tls: tls?,
             })
         })();
         reader.finish(config)
+    }
+
+    /// Networks whose addresses are never banned: those exempt from limits, and listed proxies,
+    /// since they bring everybody.
+    #[must_use]
+    pub fn never_banned(&self) -> Vec<Subnet> {
+        let ports = self.stratum.all_ports();
+        let proxies = ports.iter().flat_map(|port| &port.proxy_protocol);
+        let mut networks: Vec<Subnet> = self.limits.exempt.iter().chain(proxies).copied().collect();
+        networks.sort_unstable();
+        networks.dedup();
+        networks
     }
 }
 
@@ -201,40 +230,34 @@ fn read_node(section: &mut Section<'_>, network: Option<Network>) -> Option<Node
     Some(NodeSettings { url: url?, auth, network: network?, timeout: timeout? })
 }
 
-fn read_stratum(section: &mut Section<'_>) -> Option<StratumConfig> {
-    let listen =
-        section.or("listen", "[\"127.0.0.1:3333\"]", parse::list_of(parse::socket_address()));
-    let version_mask = section.or("version_mask", "\"1fffe000\"", hexadecimal());
-    let host_port =
-        parse::text_as(str::parse::<HostPort>, "a host and port such as \"b.example:3333\"");
-    let reconnect = section.or("reconnect", "[]", parse::list_of(host_port));
-    let difficulty = read_difficulty(&mut section.section("difficulty"));
-    Some(StratumConfig {
-        listen: listen?,
-        difficulty: difficulty?,
-        version_mask: version_mask?,
-        reconnect: reconnect?,
-    })
+/// Where there is a section `[tls]` it names both files. Outer `None`: wrong, and reported.
+fn read_tls(section: &mut Section<'_>) -> Option<Option<TlsFiles>> {
+    let certificate = section.optional("certificate", parse::path());
+    let key = section.optional("key", parse::path());
+    match (certificate?, key?) {
+        (Some(certificate), Some(key)) => Some(Some(TlsFiles { certificate, key })),
+        (None, None) => Some(None),
+        (Some(_), None) => {
+            section.problem("key", "missing; expected the path of the certificate's private key");
+            None
+        }
+        (None, Some(_)) => {
+            section.problem("certificate", "missing; expected the path of the key's certificate");
+            None
+        }
+    }
 }
 
-fn read_difficulty(section: &mut Section<'_>) -> Option<DifficultySettings> {
-    let start = section.or("start", "1.0", difficulty());
-    let min = section.or("min", "1e-9", difficulty());
-    let max = section.or("max", "1e12", difficulty());
-    let shares_per_minute = section.or("shares_per_minute", "10", parse::f64_in(0.01..=60_000.0));
-    let vardiff = section.or("vardiff", "true", parse::boolean());
-    let (start, min, max) = (start?, min?, max?);
-    if !(min <= start && start <= max) {
-        section.problem("start", "expected min <= start <= max");
+fn read_jobs(section: &mut Section<'_>) -> Option<JobsConfig> {
+    let refresh = section.or("refresh_seconds", "30", parse::seconds(1.0..=600.0));
+    let growth = section.or("fee_growth_percent", "\"10\"", parse::percent());
+    let poll = section.or("poll_seconds", "5", parse::seconds(1.0..=60.0));
+    let (refresh, poll) = (refresh?, poll?);
+    if poll > refresh {
+        section.problem("poll_seconds", "expected at most jobs.refresh_seconds");
         return None;
     }
-    Some(DifficultySettings {
-        start,
-        min,
-        max,
-        shares_per_minute: shares_per_minute?,
-        vardiff: vardiff?,
-    })
+    Some(JobsConfig { refresh, fee_growth: BasisPoints::new(growth?).ok()?, poll })
 }
 
 fn read_payout(section: &mut Section<'_>, network: Option<Network>) -> Option<PayoutConfig> {
@@ -295,8 +318,9 @@ fn read_limits(section: &mut Section<'_>) -> Option<Limits> {
     let count = || parse::u64_in(1..=10_000_000);
     let per_address = section.or("per_address", "64", count());
     let per_subnet = section.or("per_subnet", "1024", count());
-    let total = section.or("total", "10000", count());
+    let total = section.or("total", "100000", count());
     let accepts_per_second = section.or("accepts_per_second", "500", count());
+    let by_subnet = section.or("subnet_accepts_per_second", "100", count());
     let subnet = parse::text_as(str::parse::<Subnet>, "a network such as \"127.0.0.0/8\"");
     let exempt = section.or("exempt", "[\"127.0.0.0/8\", \"::1/128\"]", parse::list_of(subnet));
     Some(Limits {
@@ -304,6 +328,7 @@ fn read_limits(section: &mut Section<'_>) -> Option<Limits> {
         per_subnet: per_subnet?,
         total: total?,
         accepts_per_second: accepts_per_second?,
+        subnet_accepts_per_second: by_subnet?,
         exempt: exempt?,
     })
 }
@@ -370,72 +395,4 @@ fn coinbase_tag() -> impl Fn(&Value) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<Config, Errors> {
-        Config::read_with(Source::new("pool.toml", text), []).map(|(config, _)| config)
-    }
-
-    #[test]
-    fn the_shipped_file_reads_as_it_is_and_with_every_default_switched_on() {
-        let shipped = read(config::POOL_TOML).unwrap();
-        let text = config::uncomment(config::POOL_TOML).replace("\ncookie", "\n#cookie");
-        let uncommented = read(&text).unwrap();
-        assert_eq!(format!("{shipped:?}"), format!("{uncommented:?}"));
-    }
-
-    #[test]
-    fn every_mistake_is_named_at_once() {
-        let errors = read(
-            "[node]\nurl = 5\nauth = \"nocolon\"\nnetwork = \"regtest\"\n\
-             [payout]\naddress = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"\nscheme = \"pps\"\n\
-             [energy]\nfactor = { publisher = \"ember\", zone = \"XXX\", vintage = 2024 }\n\
-             [limits]\nper_adress = 3\n",
-        )
-        .unwrap_err()
-        .to_string();
-        for part in [
-            "node.url",
-            "node.auth",
-            "another network",
-            "not in this version",
-            "XXX",
-            "per_address",
-        ] {
-            assert!(errors.contains(part), "{part} in\n{errors}");
-        }
-        assert!(!errors.contains("nocolon"), "secrets are not shown\n{errors}");
-    }
-
-    #[test]
-    fn hosts_to_send_miners_to_are_read_or_named() {
-        let read = |text: &str| text.parse::<HostPort>();
-        let good = |host: &str, port| Ok(HostPort { host: host.to_owned(), port });
-        assert_eq!(read("B.example.org:3333"), good("b.example.org", 3333));
-        assert_eq!(read("192.0.2.7:1"), good("192.0.2.7", 1));
-        assert_eq!(read("[2001:db8::1]:65535"), good("2001:db8::1", 65535));
-        for bad in [
-            "b.example",
-            "b.example:0",
-            "b.example:65536",
-            "b.example:x",
-            ":3333",
-            "a b:3333",
-            "stratum+tcp://b:3333",
-            "::1:3333",
-            "[::1:3333",
-            "-b.example:1",
-            "b..example:1",
-        ] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-        let text = config::POOL_TOML.replace("[stratum]", "[stratum]\nreconnect = [\"b\"]");
-        let text = text.replace("[limits]", "[limits]\ntotal = 0");
-        let errors = Config::read_with(Source::new("pool.toml", text), []).unwrap_err().to_string();
-        assert!(
-            errors.contains("stratum.reconnect") && errors.contains("limits.total"),
-            "{errors}"
-        );
-    }
-}
+mod tests;

@@ -1,63 +1,101 @@
-//! Makes work: whenever the node has a new template, and every [`REFRESH`] between, builds a job
-//! and announces it to every connection.
+//! Makes work: builds a job and announces it to every connection when the node has a new tip, when
+//! the whole template follows an empty block, when fees have grown by the share that the operator
+//! set, and when the last job is as old as he lets it become.
 //!
-//! This task also closes slices of work, because a job must name the newest one: what a block
+//! Read [`JobMaker::run`], and [`Announcement`] for what connections owe. Templates come more often
+//! than jobs: most are only kept for the next job. This task also closes slices of work, because a job must name the newest one: what a block
 //! pays is thereby fixed before the block can be found. It deliberately keeps no list of jobs;
 //! connections keep those that they gave out, and the block task the templates behind them.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use defences::{Defence, stands};
 use ledger::SliceHead;
-use stratum::job::{Job, Listing};
+use stratum::{
+    Jobs,
+    job::{Job, Listing},
+    v1::server::Limits,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use units::Moment;
+use units::{BasisPoints, Moment};
 
 use crate::{
     clock::Clock,
     coinbase::Payee,
+    config::JobsConfig,
     ledger_task::{Command, LedgerHandle, LedgerUnavailable},
     metrics::JobMetrics,
     node::{Seen, Template},
 };
 
-/// A job is renewed this often even on the same template, so that miners see a living pool and
-/// headers a current time. The node's template is fetched anew a little more often, which renews
-/// the job as well: both at once would send every job twice.
-const REFRESH: Duration = Duration::from_secs(40);
+/// A job's number, and the template that it was built on.
+pub type Origin = (u64, Arc<Seen>);
 
 /// A job on its way to every miner.
 #[derive(Debug)]
 pub struct Announcement {
     /// The job.
     pub job: Arc<Job>,
-    /// When the pool saw its template, or decided to renew it.
+    /// It, and those before it that shares may still come for: one list for all connections.
+    pub jobs: Arc<Jobs>,
+    /// When its cause was seen: the news of the block before it, or what made a renewal due.
     seen: Moment,
-    /// The latest time at which a connection had written it, in microseconds after `seen`.
-    written_us: AtomicU64,
+    /// Writers that have not finished with it.
+    unfinished: AtomicUsize,
+    /// The latest time at which a connection had been written, in microseconds after `seen`; 0
+    /// while none was.
+    latest_us: AtomicU64,
+    metrics: JobMetrics,
 }
 
 impl Announcement {
-    /// Notes that one more connection has written the job to its socket.
-    pub fn written(&self, now: Moment) {
-        let took = now.mono.saturating_sub(self.seen.mono).as_micros();
-        self.written_us.fetch_max(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// When its cause was seen.
+    #[must_use]
+    pub const fn seen(&self) -> Moment {
+        self.seen
     }
 
-    /// Time from the template's sight to the last miner written so far; none when nobody was.
-    fn broadcast_took(&self) -> Option<Duration> {
-        let took = self.written_us.load(Ordering::Relaxed);
-        (took > 0).then(|| Duration::from_micros(took))
+    /// Told once by each writer, when it has written the job to all the connections that it had
+    /// as the job was announced: how many these are, and when the last of them was written. The
+    /// last writer to say so completes the broadcast, which is then counted; who connects later is
+    /// given the job as well and is no part of it.
+    pub fn finished(&self, written: usize, last: Moment) {
+        if written > 0 {
+            let took = last.mono.saturating_sub(self.seen.mono).as_micros();
+            let took = u64::try_from(took).unwrap_or(u64::MAX).max(1);
+            self.latest_us.fetch_max(took, Ordering::Relaxed);
+        }
+        let less = |left: usize| left.checked_sub(1);
+        let left = self.unfinished.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+        if left == Ok(1) {
+            self.count();
+        }
+    }
+
+    fn count(&self) {
+        let latest = self.latest_us.load(Ordering::Relaxed);
+        if latest > 0 {
+            self.metrics.broadcast(Duration::from_micros(latest));
+        }
+    }
+}
+
+/// A job that gave way to another before every writer had taken it is counted as far as it came.
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        if *self.unfinished.get_mut() > 0 {
+            self.count();
+        }
     }
 }
 
@@ -70,6 +108,10 @@ pub struct JobMaker {
     pub ledger: LedgerHandle,
     /// Whom coinbases pay.
     pub payee: Payee,
+    /// When jobs are renewed.
+    pub settings: JobsConfig,
+    /// How many writers tell an announcement that they have finished with it.
+    pub writers: usize,
     /// Length of a slice.
     pub slice: Duration,
     /// On a template older than this no work is given out.
@@ -79,7 +121,9 @@ pub struct JobMaker {
     /// What miners are told while there is no work.
     pub notice: watch::Sender<Option<Arc<str>>>,
     /// Where the block task learns which template a job was built on, before anyone can solve it.
-    pub origins: mpsc::Sender<(u64, Arc<Seen>)>,
+    pub origins: mpsc::Sender<Origin>,
+    /// Where another image of the pool stopped, whose miners this one has.
+    pub resume: JobState,
     /// The newest slice at start.
     pub newest_slice: SliceHead,
     /// The pool's clock.
@@ -89,41 +133,59 @@ pub struct JobMaker {
 }
 
 impl JobMaker {
-    /// Runs until cancelled.
+    /// Runs until cancelled, and says where it stopped.
     ///
     /// # Errors
     /// When the ledger has stopped: no block could then be accounted for.
-    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), LedgerUnavailable> {
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<JobState, LedgerUnavailable> {
         let mut slice_ends = every(self.slice);
-        let mut refresh = every(REFRESH);
-        let mut counter = JobCounter::default();
+        let mut counter = std::mem::take(&mut self.resume);
+        for origin in &counter.origins {
+            // A block task that has ended is a pool that is shutting down.
+            let _ = self.origins.send(origin.clone()).await;
+        }
+        let mut given: Option<Given> = None;
         self.templates.mark_changed();
         loop {
-            let (expires, gives_work) = (self.expires(), self.announce.borrow().is_some());
-            let gives_work = gives_work && stands(Defence::OldTemplate);
-            tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
+            let gives_work = self.announce.borrow().is_some() && stands(Defence::OldTemplate);
+            let (expires, due) = (self.expires(), self.due(given.as_ref()));
+            let cause = tokio::select! {
+                () = cancel.cancelled() => return Ok(counter),
                 changed = self.templates.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return Ok(counter);
                     }
-                    refresh.reset();
+                    let seen = self.templates.borrow_and_update().clone();
+                    let growth = self.settings.fee_growth;
+                    seen.and_then(|seen| Cause::of(given.as_ref(), &seen, growth))
                 }
                 () = sleep_until(expires), if gives_work => {
                     self.withdraw();
+                    given = None;
                     continue;
                 }
-                _ = refresh.tick() => {}
+                () = sleep_until(due), if given.is_some() => Some(Cause::Time),
                 _ = slice_ends.tick() => {
                     self.newest_slice = self.ledger.ask(Command::CloseSlice).await?;
                     continue;
                 }
-            }
+            };
             let seen = self.templates.borrow_and_update().clone();
-            if let Some(seen) = seen.filter(|seen| self.age(seen) < self.max_age) {
-                self.announce(&seen, &mut counter).await;
+            let seen = seen.filter(|seen| self.age(seen) < self.max_age);
+            if let Some((seen, cause)) = seen.zip(cause) {
+                let at = self.clock.now();
+                self.announce(&seen, cause, &mut counter).await;
+                given = Some(Given { seen, at });
+            } else if cause == Some(Cause::Time) {
+                given = None; // too old for another job: the next template is one
             }
         }
+    }
+
+    /// When the job that is out is to be renewed, whatever happens until then.
+    fn due(&self, given: Option<&Given>) -> Instant {
+        let at = given.map_or_else(|| self.clock.now(), |given| given.at);
+        self.clock.instant(at.mono.saturating_add(self.settings.refresh))
     }
 
     fn age(&self, seen: &Seen) -> Duration {
@@ -150,7 +212,7 @@ impl JobMaker {
         self.notice.send_replace(Some(why.into()));
     }
 
-    async fn announce(&self, seen: &Arc<Seen>, counter: &mut JobCounter) {
+    async fn announce(&self, seen: &Arc<Seen>, cause: Cause, counter: &mut JobState) {
         let now = self.clock.now();
         let (id, clean) = counter.next(seen.template.prev_hash);
         let mut template = self.payee.job_template(&seen.template, &self.newest_slice, id);
@@ -162,29 +224,86 @@ impl JobMaker {
         }
         let job = Job::new(id, template, clean, counter.epoch, self.newest_slice.index.get());
         let job = Arc::new(with_rules(job, &seen.template));
-        // A renewed job was not caused by the template's arrival, so it is timed from now.
-        let seen_at = if clean { seen.at } else { now };
         self.notice.send_if_modified(|notice| notice.take().is_some());
-        let before = self.announce.send_replace(Some(Arc::new(Announcement {
+        counter.add(Arc::clone(&job), seen);
+        self.announce.send_replace(Some(Arc::new(Announcement {
             job,
-            seen: seen_at,
-            written_us: AtomicU64::new(0),
+            jobs: Arc::clone(&counter.jobs),
+            seen: match cause {
+                Cause::Tip => seen.heard,
+                Cause::Template => seen.at,
+                Cause::Time => now,
+            },
+            unfinished: AtomicUsize::new(self.writers),
+            latest_us: AtomicU64::new(0),
+            metrics: self.metrics.clone(),
         })));
-        if let Some(took) = before.and_then(|announcement| announcement.broadcast_took()) {
-            self.metrics.broadcast(took);
-        }
     }
 }
 
-/// Numbers jobs, and epochs: one for each block that jobs build on.
-#[derive(Debug, Default)]
-struct JobCounter {
-    id: u64,
-    epoch: u64,
-    prev_hash: Option<[u8; 32]>,
+/// What the last job was made of, and when.
+#[derive(Debug)]
+struct Given {
+    seen: Arc<Seen>,
+    at: Moment,
 }
 
-impl JobCounter {
+/// Why a job is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// There is a block that no job builds on yet.
+    Tip,
+    /// The template of the same tip is worth more, or has other rules.
+    Template,
+    /// The last job is old.
+    Time,
+}
+
+impl Cause {
+    /// Why a job of this template is announced at once; `None` where it can wait.
+    fn of(given: Option<&Given>, seen: &Seen, growth: BasisPoints) -> Option<Self> {
+        let Some(Given { seen: last, .. }) = given else { return Some(Self::Tip) };
+        let (old, new) = (&last.template, &seen.template);
+        if old.prev_hash != new.prev_hash {
+            return Some(Self::Tip);
+        }
+        if seen.empty {
+            return None;
+        }
+        let rules = |one: &Template| (one.height, one.bits, one.version, one.vb_required);
+        let better = last.empty || rules(old) != rules(new) || have_grown(old, new, growth);
+        better.then_some(Self::Template)
+    }
+}
+
+/// All of an amount, in hundredths of a percent.
+const WHOLE: u16 = 10_000;
+
+/// Whether the fees of a template are by more than `growth` above those of the one before it, on
+/// the same tip; not where the node does not say what they are.
+fn have_grown(old: &Template, new: &Template, growth: BasisPoints) -> bool {
+    let Some((old, new)) = old.fees.zip(new.fees) else { return false };
+    let whole = u128::from(WHOLE);
+    u128::from(new.to_sat()) * whole > u128::from(old.to_sat()) * (whole + u128::from(growth.get()))
+}
+
+/// Numbers jobs, and epochs (one for each block that jobs build on), and keeps those jobs that
+/// shares may still come for.
+#[derive(Debug, Clone, Default)]
+pub struct JobState {
+    /// The newest job's number.
+    pub id: u64,
+    /// The newest epoch.
+    pub epoch: u64,
+    /// The block that the newest job builds on.
+    pub prev_hash: Option<[u8; 32]>,
+    /// Jobs that shares may still come for: one list for all connections.
+    pub jobs: Arc<Jobs>,
+    /// What they were built on.
+    pub origins: Vec<Origin>,
+}
+
+impl JobState {
     /// The next job's number, and whether it makes all earlier work stale.
     fn next(&mut self, prev_hash: [u8; 32]) -> (u64, bool) {
         let clean = self.prev_hash != Some(prev_hash);
@@ -194,6 +313,13 @@ impl JobCounter {
         }
         self.id += 1;
         (self.id, clean)
+    }
+
+    fn add(&mut self, job: Arc<Job>, seen: &Arc<Seen>) {
+        self.origins.push((job.id.get(), Arc::clone(seen)));
+        let jobs = self.jobs.with(job, &Limits::default());
+        self.origins.retain(|(id, _)| jobs.find(*id).is_some());
+        self.jobs = Arc::new(jobs);
     }
 }
 
@@ -216,6 +342,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn a_job_permits_what_its_template_does_and_lists_what_it_holds() {
@@ -241,5 +368,73 @@ mod tests {
         let job = with_rules(Job::new(1, facts, true, 1, 0), &template);
         assert_eq!(job.version_mask, 0xffff_dfff);
         assert_eq!(job.transactions, Listing::Json(r#"["0102"]"#.into()));
+    }
+
+    fn announcement(writers: usize, metrics: &Metrics) -> Announcement {
+        let template = stratum::JobTemplate {
+            height: 1,
+            version: 4,
+            prev_hash: [0; 32],
+            nbits: 0x207f_ffff,
+            ntime: 1,
+            min_ntime: 1,
+            coinbase1: Vec::new(),
+            coinbase2: Vec::new(),
+            branch: Vec::new(),
+            network_target: units::Target::from_compact(0x207f_ffff).unwrap(),
+        };
+        Announcement {
+            job: Arc::new(Job::new(1, template, true, 1, 0)),
+            jobs: Arc::default(),
+            seen: at(0),
+            unfinished: AtomicUsize::new(writers),
+            latest_us: AtomicU64::new(0),
+            metrics: metrics.jobs.clone(),
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        let unix = units::UnixMillis::new(0);
+        Moment { mono: Duration::from_millis(1000 + millis), unix }
+    }
+
+    /// How many broadcasts were counted, and the seconds that they took together.
+    fn counted(metrics: &Metrics) -> (String, String) {
+        let text = metrics.render();
+        let sample = |suffix: &str| {
+            let name = format!("wattproof_pool_job_broadcast_seconds_{suffix} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&name));
+            line.unwrap_or("none").to_owned()
+        };
+        (sample("count"), sample("sum"))
+    }
+
+    #[test]
+    fn a_broadcast_is_counted_with_its_last_writer_and_no_later_one() {
+        let metrics = Metrics::new().unwrap();
+        let announced = announcement(3, &metrics);
+        announced.finished(2, at(70));
+        announced.finished(0, at(900));
+        assert_ne!(counted(&metrics).0, "1", "one has not finished");
+        announced.finished(1, at(40));
+        let all = ("1".to_owned(), "0.07".to_owned());
+        assert_eq!(counted(&metrics), all);
+        announced.finished(1, at(5000));
+        drop(announced);
+        assert_eq!(counted(&metrics), all, "who comes later is no part of it");
+    }
+
+    #[test]
+    fn a_job_that_gave_way_to_another_is_counted_as_far_as_it_came() {
+        let metrics = Metrics::new().unwrap();
+        let announced = announcement(2, &metrics);
+        announced.finished(5, at(30));
+        drop(announced);
+        assert_eq!(counted(&metrics), ("1".to_owned(), "0.03".to_owned()));
+        drop(announcement(2, &metrics));
+        let nobody = announcement(1, &metrics);
+        nobody.finished(0, at(30));
+        drop(nobody);
+        assert_eq!(counted(&metrics).0, "1", "nobody was written");
     }
 }

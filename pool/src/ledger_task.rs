@@ -5,29 +5,33 @@
 //! next batch gathers, so a lone share waits for one sync and a flood shares it. Everything that
 //! changes the ledger passes here in order; reading goes through [`ledger::Reader`] elsewhere.
 
-use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use ledger::{
     BlockId, Candidate, Ledger, LedgerError, Share, SliceHead, UnresolvedBlock, WorkerId,
 };
-use stratum::{
-    judge::Reason,
-    v1::server::{RequestToken, ShareToken},
-};
+use stratum::judge::Reason;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     blocks::shown,
     clock::Clock,
     energy_desk::EnergyDesk,
+    front::mail::{Early, Mail, Mailbox, PeerKey, ShareFrom},
     metrics::LedgerMetrics,
     rates::{Hashrate, Rates},
+    user::User,
 };
 
 /// Commands that may wait; past it, connections wait in turn, so pressure reaches the sockets.
 pub const QUEUE_LENGTH: usize = 8192;
-/// Shares that one commit takes at most.
-const BATCH_MAX: usize = 4096;
+/// From so many shares on a commit takes no further list.
+const BATCH_MAX: usize = 16_384;
 /// Rates are worked out at most this often.
 const RATES_EVERY: Duration = Duration::from_secs(1);
 /// A disk that fails for longer than this, though it says that the error is a passing one, ends
@@ -40,30 +44,21 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// What the ledger is asked to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Credit an accepted share, then answer.
-    Share {
-        /// The share.
-        share: Share,
+    /// Credit accepted shares, in this order, then answer all of them.
+    Shares {
+        /// The shares.
+        list: Vec<Credit>,
         /// Whom to tell.
-        done: Done<ShareToken>,
+        home: Mailbox,
     },
     /// Take a report of energy, then answer.
     Energy {
-        /// The worker that it names, authorized on the connection that it came by.
-        worker: WorkerId,
-        /// The report's JSON as it arrived: its signature is over these very figures.
-        report: String,
+        /// The report.
+        report: Box<Early>,
+        /// The connection that it came by, where its worker is authorized.
+        peer: PeerKey,
         /// Whom to tell.
-        done: Done<RequestToken>,
-    },
-    /// Find the worker of an account, which its shares have made, perhaps over another connection.
-    Find {
-        /// The account: a payout address.
-        account: String,
-        /// The worker's name, may be empty.
-        worker: String,
-        /// The worker's number, if it has one.
-        reply: oneshot::Sender<Result<Option<WorkerId>, LedgerError>>,
+        home: Mailbox,
     },
     /// Find or make the worker of an account.
     Register {
@@ -97,6 +92,66 @@ pub enum Command {
     Rates(oneshot::Sender<RatesNow>),
 }
 
+/// An accepted share on its way to the ledger and back to its connection.
+#[derive(Debug)]
+pub struct Credit {
+    /// What is credited. Where `first` is there, its worker is not known yet.
+    pub share: Share,
+    /// Where it is answered.
+    pub from: ShareFrom,
+    /// When it was judged, on the monotonic clock.
+    pub received: Duration,
+    /// There while its worker may have no row in the ledger.
+    pub first: Option<Box<First>>,
+}
+
+/// What comes with a share whose worker may be new.
+#[derive(Debug)]
+pub struct First {
+    /// The worker.
+    pub worker: Arc<WorkerCell>,
+    /// A report of energy that came before, to be taken before the share: the baseline.
+    pub baseline: Option<Box<Early>>,
+}
+
+/// A worker of a connection. It gets its row in the ledger with its first accepted share: a name
+/// costs proof of work, so that nobody fills the ledger with names.
+#[derive(Debug)]
+pub struct WorkerCell {
+    /// Who.
+    pub user: User,
+    id: OnceLock<WorkerId>,
+}
+
+impl WorkerCell {
+    /// A worker that has proven nothing here yet.
+    #[must_use]
+    pub const fn new(user: User) -> Self {
+        Self { user, id: OnceLock::new() }
+    }
+
+    /// Its number in the ledger, once it is known here.
+    #[must_use]
+    pub fn id(&self) -> Option<WorkerId> {
+        self.id.get().copied()
+    }
+
+    /// Its number in the ledger, asked for and noted.
+    ///
+    /// # Errors
+    /// When the ledger has stopped, or refuses the name.
+    pub async fn register(&self, ledger: &LedgerHandle) -> Result<WorkerId, LedgerUnavailable> {
+        if let Some(id) = self.id() {
+            return Ok(id);
+        }
+        let User { account, worker } = self.user.clone();
+        let ask =
+            |reply| Command::Register { account: account.clone(), worker: worker.clone(), reply };
+        let id = ledger.ask(ask).await?;
+        Ok(*self.id.get_or_init(|| id))
+    }
+}
+
 /// What became of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockNews {
@@ -117,26 +172,6 @@ pub struct RatesNow {
     pub pool: Hashrate,
     /// Each recent worker's.
     pub workers: HashMap<WorkerId, Hashrate>,
-}
-
-/// The connection that waits for an answer, and what it calls the request.
-#[derive(Debug)]
-pub struct Done<T> {
-    /// The connection's queue of answers, which has room for everything that it may have open.
-    pub connection: mpsc::Sender<Answer>,
-    /// The request.
-    pub token: T,
-    /// When it was judged, on the monotonic clock.
-    pub received: Duration,
-}
-
-/// An answer on its way to a connection.
-#[derive(Debug)]
-pub enum Answer {
-    /// A share is on disk, or could not be written, with the time at which it was judged.
-    Share(ShareToken, Result<(), Reason>, Duration),
-    /// A report was taken, or why not.
-    Energy(RequestToken, Result<(), String>),
 }
 
 /// The way to the ledger's thread.
@@ -174,6 +209,17 @@ impl LedgerHandle {
     /// When the ledger has stopped.
     pub async fn send(&self, command: Command) -> Result<(), LedgerUnavailable> {
         self.commands.send(command).await.map_err(|_| LedgerUnavailable::Stopped)
+    }
+
+    /// Queues a command if there is room.
+    ///
+    /// # Errors
+    /// The command, when the queue is full; nothing when the ledger has stopped.
+    pub fn offer(&self, command: Command) -> Result<(), Option<Box<Command>>> {
+        self.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(command) => Some(Box::new(command)),
+            mpsc::error::TrySendError::Closed(_) => None,
+        })
     }
 
     /// Queues a command made around a reply, and waits for the reply. While the disk is full or
@@ -235,12 +281,19 @@ pub fn run(
     clock: Clock,
     metrics: LedgerMetrics,
 ) -> Result<(), LedgerError> {
-    let mut writer =
-        Writer { ledger, desk, rates: Rates::default(), clock, metrics, failing_since: None };
+    let mut writer = Writer {
+        ledger,
+        desk,
+        rates: Rates::default(),
+        clock,
+        metrics,
+        failing_since: None,
+        shares: Vec::new(),
+    };
     while let Some(first) = queue.blocking_recv() {
-        let (shares, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_share);
+        let (lists, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_shares);
         writer.metrics.queue_length(queue.len());
-        if let Err(error) = writer.commit(shares.into_iter().unzip()) {
+        if let Err(error) = writer.commit(lists) {
             refuse_the_rest(&mut queue);
             return Err(error);
         }
@@ -261,37 +314,41 @@ const fn is_passing(error: &LedgerError) -> bool {
 fn refuse_the_rest(queue: &mut mpsc::Receiver<Command>) {
     queue.close();
     while let Some(command) = queue.blocking_recv() {
-        if let Ok((_, done)) = as_share(command) {
-            let refused = Err(Reason::LedgerUnavailable);
-            answer(&done.connection, Answer::Share(done.token, refused, done.received));
+        if let Ok((list, home)) = as_shares(command) {
+            home.post(Mail::Shares(list, Err(Reason::LedgerUnavailable)));
         }
     }
 }
 
-/// Takes shares until none waits, there are `limit`, or another command comes, which is given
-/// back to be executed after the commit. The order is kept because it has a meaning: a report of
-/// energy covers the shares before it and not those after.
-fn gather<C, S>(
+/// Shares of one shard, and where they are answered.
+type List = (Vec<Credit>, Mailbox);
+
+/// Takes lists of shares until none waits, there are `limit` shares, or another command comes,
+/// which is given back to be executed after the commit. The order is kept because it has a
+/// meaning: a report of energy covers the shares before it and not those after.
+fn gather<C, S, H>(
     first: C,
     limit: usize,
     mut more: impl FnMut() -> Option<C>,
-    as_share: impl Fn(C) -> Result<S, C>,
-) -> (Vec<S>, Option<C>) {
-    let mut shares = Vec::new();
+    as_list: impl Fn(C) -> Result<(Vec<S>, H), C>,
+) -> (Vec<(Vec<S>, H)>, Option<C>) {
+    let (mut lists, mut count) = (Vec::new(), 0);
     let mut next = Some(first);
     while let Some(command) = next {
-        match as_share(command) {
-            Ok(share) => shares.push(share),
-            Err(other) => return (shares, Some(other)),
+        match as_list(command) {
+            Ok(list) => {
+                count += list.0.len();
+                lists.push(list);
+            }
+            Err(other) => return (lists, Some(other)),
         }
-        next = if shares.len() < limit { more() } else { None };
+        next = if count < limit { more() } else { None };
     }
-    (shares, None)
+    (lists, None)
 }
 
-#[expect(clippy::result_large_err, reason = "the other command is moved on, it is no error")]
-fn as_share(command: Command) -> Result<(Share, Done<ShareToken>), Command> {
-    if let Command::Share { share, done } = command { Ok((share, done)) } else { Err(command) }
+fn as_shares(command: Command) -> Result<List, Command> {
+    if let Command::Shares { list, home } = command { Ok((list, home)) } else { Err(command) }
 }
 
 /// What the thread owns.
@@ -303,36 +360,96 @@ struct Writer {
     metrics: LedgerMetrics,
     /// Since when commits fail.
     failing_since: Option<Duration>,
+    /// The shares of the commit under way, in one piece.
+    shares: Vec<Share>,
 }
 
 impl Writer {
-    /// Commits a batch and answers it. A disk that is full or busy refuses the batch, and the
-    /// next one is tried again.
-    fn commit(
-        &mut self,
-        (shares, done): (Vec<Share>, Vec<Done<ShareToken>>),
-    ) -> Result<(), LedgerError> {
-        if shares.is_empty() {
+    /// Commits lists of shares together and answers them. A disk that is full or busy refuses them,
+    /// and the next ones are tried again.
+    fn commit(&mut self, mut lists: Vec<List>) -> Result<(), LedgerError> {
+        if lists.is_empty() {
             return Ok(());
         }
         let before = self.clock.now().mono;
-        let committed = self.ledger.commit(&shares);
+        let committed = self.settle_names(&mut lists).and_then(|()| {
+            self.shares.clear();
+            self.shares
+                .extend(lists.iter().flat_map(|(list, _)| list).map(|credit| credit.share.clone()));
+            self.ledger.commit(&self.shares)
+        });
         let after = self.clock.now().mono;
         self.metrics.commit(after.saturating_sub(before));
         let verdict = match &committed {
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::error!("the ledger could not write {} shares: {error}", shares.len());
+                let count: usize = lists.iter().map(|(list, _)| list.len()).sum();
+                tracing::error!("the ledger could not write {count} shares: {error}");
                 Err(Reason::LedgerUnavailable)
             }
         };
         if committed.is_ok() {
-            self.count(&shares, after);
+            self.count(after);
         }
-        for done in done {
-            answer(&done.connection, Answer::Share(done.token, verdict, done.received));
+        for (list, home) in lists {
+            home.post(Mail::Shares(list, verdict));
         }
         self.bear(committed.err(), after)
+    }
+
+    /// Gives every new worker its number, and takes the reports that waited for that.
+    fn settle_names(&mut self, lists: &mut [List]) -> Result<(), LedgerError> {
+        let credits = || lists.iter().flat_map(|(list, _)| list);
+        let unknown = credits().filter_map(|credit| credit.first.as_deref());
+        let unknown: Vec<&WorkerCell> =
+            unknown.map(|first| &*first.worker).filter(|worker| worker.id().is_none()).collect();
+        if !unknown.is_empty() {
+            let names = unknown.iter().map(|one| (&*one.user.account, &*one.user.worker));
+            let at = self.clock.now().unix;
+            let ids = self.ledger.workers(&names.collect::<Vec<_>>(), at)?;
+            for (worker, id) in unknown.into_iter().zip(ids) {
+                worker.id.get_or_init(|| id);
+            }
+        }
+        for (list, home) in lists {
+            for credit in list {
+                let Some(first) = &mut credit.first else { continue };
+                let Some(id) = first.worker.id() else { continue };
+                credit.share.worker = id;
+                if let Some(early) = first.baseline.take() {
+                    self.take_report(id, &early, credit.from.peer, home);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a report, unless its worker has proven nothing yet: an agent may report for workers
+    /// whose shares come over other connections, so the ledger is asked.
+    fn report(&mut self, early: Box<Early>, peer: PeerKey, home: &Mailbox) {
+        let User { account, worker } = &early.worker.user;
+        let id = match early.worker.id() {
+            Some(id) => Ok(Some(id)),
+            None => self.ledger.find_worker(account, worker),
+        };
+        match id {
+            Ok(Some(id)) => {
+                early.worker.id.get_or_init(|| id);
+                self.take_report(id, &early, peer, home);
+            }
+            Ok(None) => home.post(Mail::EnergyEarly(peer, early)),
+            Err(error) => {
+                tracing::error!("{error}");
+                let why = "the pool could not record the report".to_owned();
+                home.post(Mail::Energy(peer, early.token, Err(why)));
+            }
+        }
+    }
+
+    fn take_report(&mut self, id: WorkerId, early: &Early, peer: PeerKey, home: &Mailbox) {
+        let now = self.clock.now().unix;
+        let taken = self.desk.take(&mut self.ledger, id, &early.report, now);
+        home.post(Mail::Energy(peer, early.token, taken));
     }
 
     /// Whether the pool can go on after a commit that ended like this.
@@ -349,25 +466,18 @@ impl Writer {
         }
     }
 
-    fn count(&mut self, shares: &[Share], now: Duration) {
-        for share in shares {
+    fn count(&mut self, now: Duration) {
+        for share in &self.shares {
             self.rates.add(share.worker, share.work, now);
         }
-        self.metrics.accepted(shares.len());
+        self.metrics.accepted(self.shares.len());
     }
 
     /// Replies may find nobody: whoever asked has gone, and what was asked is done all the same.
     fn execute(&mut self, command: Command) {
         match command {
-            Command::Share { .. } => {} // gathered into a batch, never given back
-            Command::Energy { worker, report, done } => {
-                let now = self.clock.now().unix;
-                let taken = self.desk.take(&mut self.ledger, worker, &report, now);
-                answer(&done.connection, Answer::Energy(done.token, taken));
-            }
-            Command::Find { account, worker, reply } => {
-                let _ = reply.send(self.ledger.find_worker(&account, &worker));
-            }
+            Command::Shares { .. } => {} // gathered into a batch, never given back
+            Command::Energy { report, peer, home } => self.report(report, peer, &home),
             Command::Register { account, worker, reply } => {
                 let at = self.clock.now().unix;
                 let _ = reply.send(self.ledger.worker(&account, &worker, at));
@@ -414,35 +524,38 @@ impl Writer {
     }
 }
 
-/// A connection's queue holds all that it may have open, so a full one is a connection that has
-/// gone or cheats; either way this thread never waits for it.
-fn answer(connection: &mpsc::Sender<Answer>, answer: Answer) {
-    if connection.try_send(answer).is_err() {
-        tracing::debug!("an answer found no connection");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    type Other = Result<usize, &'static str>;
+
+    /// A list of as many shares as the number says, or another command.
+    fn list(command: Other) -> Result<(Vec<()>, ()), Other> {
+        command.map(|shares| (vec![(); shares], ())).map_err(Err)
+    }
+
+    fn counts(lists: &[(Vec<()>, ())]) -> Vec<usize> {
+        lists.iter().map(|(list, ())| list.len()).collect()
+    }
+
     #[test]
     fn a_batch_ends_where_another_command_comes() {
         let mut queue = vec![Ok(4), Err("report"), Ok(3), Ok(2)];
-        let mut take = |limit| {
+        let mut take = || {
             let first = queue.pop()?;
-            Some(gather(first, limit, || queue.pop(), |command| command.map_err(Err)))
+            let (lists, other) = gather(first, 10, || queue.pop(), list);
+            Some((counts(&lists), other))
         };
-        assert_eq!(take(10), Some((vec![2, 3], Some(Err("report")))));
-        assert_eq!(take(10), Some((vec![4], None)));
-        assert_eq!(take(10), None);
+        assert_eq!(take(), Some((vec![2, 3], Some(Err("report")))));
+        assert_eq!(take(), Some((vec![4], None)));
+        assert_eq!(take(), None);
     }
 
     #[test]
     fn a_batch_has_a_limit() {
-        let mut queue = vec![Ok(4), Ok(3), Ok::<i32, ()>(2)];
-        let gathered =
-            gather(Ok(1), 2, || queue.pop(), |command: Result<i32, ()>| command.map_err(Err));
-        assert_eq!(gathered, (vec![1, 2], None));
+        let mut queue = vec![Ok(4), Ok(3), Ok(2)];
+        let (lists, other) = gather(Ok(1), 3, || queue.pop(), list);
+        assert_eq!((counts(&lists), other), (vec![1, 2], None));
     }
 }

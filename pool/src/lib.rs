@@ -10,24 +10,27 @@
 //! arithmetic on money or energy (`ledger` and `energy` do), searches no nonce (it must not even
 //! link `kernels`), and shares no state between tasks but through bounded channels.
 
+pub mod bans;
 pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod coinbase;
 pub mod config;
-pub mod connection;
 pub mod demo;
 pub mod devchain;
 pub mod energy_desk;
+pub mod front;
+pub mod handover;
 pub mod http;
 pub mod jobs;
 pub mod ledger_task;
 pub mod limits;
 pub mod metrics;
 pub mod node;
+pub mod proxy_protocol;
 pub mod rates;
 pub mod resume;
 pub mod run;
-pub mod server;
 mod tables;
+pub mod tls;
 pub mod user;

@@ -40,6 +40,7 @@ pub struct StratumMetrics {
     connections: Gauge,
     rejected: Arc<Vec<(Reason, Counter)>>,
     submit_seconds: Histogram,
+    bans: Counter,
     counts: Arc<Counts>,
 }
 
@@ -99,6 +100,11 @@ impl Metrics {
                     "wattproof_pool_submit_duration_seconds",
                     "Time from a share's arrival to its answer, the ledger's commit included.",
                 ),
+                bans: register.counter(
+                    "wattproof_pool_bans_total",
+                    "Addresses that were banned for a time.",
+                    None,
+                ),
                 counts: Arc::default(),
             },
             ledger: LedgerMetrics {
@@ -157,9 +163,14 @@ impl StratumMetrics {
         }
     }
 
-    /// Notes how long a share took from its arrival to its answer.
-    pub fn submitted(&self, took: Duration) {
-        self.submit_seconds.record(took.as_secs_f64());
+    /// Notes how long some shares took from their arrival to their answer.
+    pub fn submitted(&self, took: Duration, shares: usize) {
+        self.submit_seconds.record_many(took.as_secs_f64(), shares);
+    }
+
+    /// Counts an address that was banned.
+    pub fn banned(&self) {
+        self.bans.increment(1);
     }
 
     /// Sets the number of connections held.

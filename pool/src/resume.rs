@@ -1,10 +1,8 @@
-//! Subscriptions whose connection has ended, kept for the miner's return; and the way to the one
-//! task that knows which extranonces are taken.
+//! Subscriptions whose connection has ended, kept for the miner's return.
 //!
-//! Read [`Table`], then [`Subscriptions`], which is how connections ask for what the table's owner
-//! has (the accept loop in [`crate::server`]): at subscribe, at their end, and when they need
-//! another extranonce. It deliberately takes no part in judging shares, and writes nothing to
-//! disk: a pool that is started again hands out new extranonces.
+//! Read [`Table`]. Its one owner is the desk of the Stratum front ([`crate::front`]), which all
+//! connections ask at subscribe and at their end. It deliberately takes no part in judging shares,
+//! and writes nothing to disk: a pool that is started again hands out new extranonces.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +11,6 @@ use std::{
 
 use defences::{Defence, stands};
 use stratum::v1::server::{Kept, SubscriptionId};
-use tokio::sync::{mpsc, oneshot};
 
 /// How long a subscription waits for its miner. Nothing that it keeps is of use for longer than a
 /// few blocks.
@@ -22,8 +19,6 @@ pub const KEPT_FOR: Duration = Duration::from_secs(600);
 pub const MAX_KEPT: usize = 4096;
 /// Credited headers that all of them remember together: about 40 MB.
 pub const MAX_HEADERS: usize = 1_000_000;
-/// Requests of connections that may wait; past it, connections wait in turn.
-const QUEUE: usize = 1024;
 
 /// What is kept, by an id that only its miner knows. What has no place any more is dropped, and
 /// its extranonce 1 with it: nobody gets that again.
@@ -48,21 +43,6 @@ struct Entry {
 /// Whether it has proven work, then how old it is: a stranger who subscribes and leaves again and
 /// again pushes nobody out who has mined.
 type Rank = (bool, u64);
-
-/// What a connection asks of the table's owner.
-#[derive(Debug)]
-pub enum Request {
-    /// Keep this for its miner's return.
-    Keep(Box<Kept>),
-    /// Hand out what is kept under this id, if anything is.
-    TakeUp(SubscriptionId, oneshot::Sender<Option<Box<Kept>>>),
-    /// An extranonce that nobody had before.
-    Extranonce(oneshot::Sender<[u8; 4]>),
-}
-
-/// The way to the table's owner. Where that has ended nothing is kept: the pool is stopping.
-#[derive(Debug, Clone)]
-pub struct Subscriptions(mpsc::Sender<Request>);
 
 impl Table {
     /// Nothing kept, and bounds as named here.
@@ -118,35 +98,6 @@ impl Table {
         self.order.remove(&rank);
         self.headers -= kept.headers();
         Some(kept)
-    }
-}
-
-impl Subscriptions {
-    /// The two ends.
-    #[must_use]
-    pub fn channel() -> (Self, mpsc::Receiver<Request>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), receiver)
-    }
-
-    /// Keeps what an ended session gave.
-    pub async fn keep(&self, kept: Kept) {
-        let _ = self.0.send(Request::Keep(Box::new(kept))).await;
-    }
-
-    /// What is kept under `id`: nothing where nobody had that id, a connection still has it, or it
-    /// is too long ago.
-    pub async fn take_up(&self, id: SubscriptionId) -> Option<Kept> {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(Request::TakeUp(id, reply)).await.ok()?;
-        answer.await.ok()?.map(|kept| *kept)
-    }
-
-    /// An extranonce that nobody had before.
-    pub async fn extranonce(&self) -> Option<[u8; 4]> {
-        let (reply, answer) = oneshot::channel();
-        self.0.send(Request::Extranonce(reply)).await.ok()?;
-        answer.await.ok()
     }
 }
 
@@ -206,7 +157,7 @@ mod tests {
             );
         }
         session.receive(lines.as_bytes(), now).unwrap();
-        let kept = session.end().unwrap();
+        let kept = session.end().kept.unwrap();
         assert_eq!((kept.headers(), kept.xn1()), (shares, [byte; 4]));
         kept
     }

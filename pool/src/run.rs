@@ -4,12 +4,22 @@
 //! first and with them everyone who could find a block; then the block task; then, when the last
 //! handle is dropped, the ledger's thread, which has by then written everything.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use ledger::{Ledger, LedgerError, Settings as LedgerSettings};
-use stratum::v1::server::{Limits as SessionLimits, Settings as SessionSettings};
+use stratum::{
+    Jobs,
+    v1::server::{Limits as SessionLimits, Settings as SessionSettings},
+    vardiff::DifficultySettings,
+};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
@@ -21,14 +31,15 @@ use crate::{
     clock::Clock,
     coinbase::EXTRANONCE2_SIZE,
     config::Config,
-    connection::Shared,
     energy_desk::EnergyDesk,
+    front::{Front, FrontError, Frozen, Shared, door::Rules, ports::Port},
+    handover::{FrozenPeer, State},
     http::{self, view::ViewSource},
-    jobs::JobMaker,
-    ledger_task::{self, LedgerHandle},
+    jobs::{JobMaker, JobState},
+    ledger_task::{self, LedgerHandle, LedgerUnavailable},
     metrics::Metrics,
     node::{self, NodeError, NodeStatus, Nodes, TemplateSink, WatchSettings, watch_templates},
-    server::Server,
+    tls::{TlsFilesError, TlsKeeper},
 };
 
 /// Confirmations before a coinbase may be spent: consensus.
@@ -49,7 +60,7 @@ pub enum StartError {
     #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
         /// The configuration's key.
-        key: &'static str,
+        key: String,
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -66,6 +77,12 @@ pub enum StartError {
     /// The node is another than configured.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The certificate is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
+    /// The system refuses something.
+    #[error(transparent)]
+    System(io::Error),
     /// The metrics cannot be made.
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -80,6 +97,21 @@ pub struct Running {
     pub http: SocketAddr,
     tasks: JoinSet<Result<(), String>>,
     cancel: CancellationToken,
+    changes: watch::Sender<Option<Rules>>,
+    freeze: CancellationToken,
+    /// What the front and the job task leave, where it is to go over to another image.
+    frozen: Arc<Mutex<Option<Frozen>>>,
+    job_state: Arc<Mutex<JobState>>,
+    clock: Clock,
+}
+
+/// What is asked of a pool that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To end.
+    Stop,
+    /// To end, and leave everything to another image.
+    Renew,
 }
 
 /// Starts all tasks.
@@ -88,18 +120,27 @@ pub struct Running {
 /// When the ledger cannot be opened, an address not be listened on, or the node answers for
 /// another network than configured. A node that does not answer yet is waited for.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+    go_on(config, clock, State::default()).await
+}
+
+/// The same, with what another image of the pool left.
+///
+/// # Errors
+/// As [`start`].
+pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running, StartError> {
     let metrics = Metrics::new()?;
     let (ledger, desk) = open_ledger(&config)?;
     let newest_slice = ledger.newest_slice();
-    let listeners = listen("stratum.listen", &config.stratum.listen).await?;
-    let http_listener = listen("http.listen", &[config.http]).await?.remove(0);
-    let stratum = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let tls = open_tls(&config)?;
+    let listeners = listen_to_miners(&config, taken.listeners)?;
+    let http_listener = listen("http.listen", config.http)?;
+    let stratum: Vec<SocketAddr> =
+        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let http = http_listener.local_addr().unwrap_or(config.http);
     let nodes = Arc::new(Nodes::new(config.node.clone(), config.backups.clone())?);
     refuse_wrong_network(&nodes).await?;
 
-    let mut running =
-        Running { stratum, http, tasks: JoinSet::new(), cancel: CancellationToken::new() };
+    let mut running = Running::new(stratum, http, clock);
     let (ledger_handle, commands) = LedgerHandle::new(clock);
     let (templates_in, templates) = watch::channel(None);
     let (status_in, status) = watch::channel(NodeStatus::Starting);
@@ -111,7 +152,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     running.ledger_thread(ledger, desk, commands, clock, &metrics);
     let watching = WatchSettings {
         // Three chances to fetch a template before the last one is too old.
-        refresh: config.template_max_age / 3,
+        poll: config.jobs.poll.min(config.template_max_age / 3),
         max_age: config.template_max_age,
         ..WatchSettings::default()
     };
@@ -123,25 +164,24 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     running.spawn("blocks", finder.run());
     let follower = Follower { desk, tracked, templates: templates.clone(), maturity: MATURITY };
     running.spawn("chain", follower.run());
-    running.spawn(
-        "jobs",
-        JobMaker {
-            templates: templates.clone(),
-            ledger: ledger_handle.clone(),
-            payee: config.payout.payee.clone(),
-            slice: config.ledger.slice,
-            max_age: config.template_max_age,
-            announce,
-            notice: notice_in,
-            origins: origins_in,
-            newest_slice,
-            clock,
-            metrics: metrics.jobs.clone(),
-        }
-        .run(running.cancel.clone()),
-    );
+    let jobs_out = Arc::clone(&taken.jobs.jobs);
+    running.job_maker(JobMaker {
+        templates: templates.clone(),
+        ledger: ledger_handle.clone(),
+        payee: config.payout.payee.clone(),
+        settings: config.jobs,
+        writers: threads().get(),
+        slice: config.ledger.slice,
+        max_age: config.template_max_age,
+        announce,
+        notice: notice_in,
+        origins: origins_in,
+        newest_slice,
+        clock,
+        metrics: metrics.jobs.clone(),
+        resume: taken.jobs,
+    });
     let shared = Shared {
-        settings: Arc::new(session_settings(&config)),
         network: config.network.to_bitcoin(),
         ack: config.ledger.ack,
         jobs,
@@ -152,23 +192,75 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         clock,
         metrics: metrics.stratum.clone(),
     };
-    let server = Server::new(shared, config.limits.clone());
-    running.spawn("stratum", server.run(listeners, running.cancel.clone()));
+    running.front(&config, shared, tls, listeners, (taken.peers, jobs_out));
     let views = ViewSource::new(config, ledger_handle, templates, status, metrics, clock);
     running.web(http_listener, views);
     Ok(running)
 }
 
 impl Running {
+    fn new(stratum: Vec<SocketAddr>, http: SocketAddr, clock: Clock) -> Self {
+        Self {
+            stratum,
+            http,
+            tasks: JoinSet::new(),
+            cancel: CancellationToken::new(),
+            changes: watch::Sender::new(None),
+            freeze: CancellationToken::new(),
+            frozen: Arc::default(),
+            job_state: Arc::default(),
+            clock,
+        }
+    }
+
+    /// Puts another configuration in force, as far as that goes while the pool runs.
+    #[must_use]
+    pub fn reloader(&self, config: Config) -> Reloader {
+        Reloader { config, addresses: self.stratum.clone(), changes: self.changes.clone() }
+    }
+
     /// Waits until `stop` completes or a task ends on its own, then ends all tasks in order.
     ///
     /// # Errors
     /// What went wrong in the first task that failed, in plain words.
-    pub async fn until(mut self, stop: impl Future<Output = ()>) -> Result<(), String> {
+    pub async fn until(self, stop: impl Future<Output = ()>) -> Result<(), String> {
+        let asked = async {
+            stop.await;
+            Asked::Stop
+        };
+        self.until_asked(asked).await.map(|_| ())
+    }
+
+    /// The same; gives what is to go over to another image, where that was asked.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn until_asked(
+        mut self,
+        asked: impl Future<Output = Asked>,
+    ) -> Result<Option<State>, String> {
         let early = tokio::select! {
-            () = stop => None,
+            asked = asked => match asked {
+                Asked::Stop => None,
+                Asked::Renew => {
+                    // The front ends once it has put everything down.
+                    self.freeze.cancel();
+                    self.tasks.join_next().await
+                }
+            },
             ended = self.tasks.join_next() => ended,
         };
+        self.end(early).await?;
+        let frozen = self.frozen.lock().ok().and_then(|mut frozen| frozen.take());
+        let Some(Frozen { peers, listeners }) = frozen else { return Ok(None) };
+        let jobs = self.job_state.lock().map(|state| state.clone()).unwrap_or_default();
+        Ok(Some(State { mono: self.clock.now().mono, peers, listeners, jobs }))
+    }
+
+    async fn end(
+        &mut self,
+        early: Option<Result<Result<(), String>, tokio::task::JoinError>>,
+    ) -> Result<(), String> {
         self.cancel.cancel();
         let mut outcome = early.map_or(Ok(()), flatten);
         let all = timeout(STOP_LIMIT, async {
@@ -207,6 +299,38 @@ impl Running {
         self.tasks.spawn_blocking(move || {
             ledger_task::run(ledger, desk, commands, clock, metrics)
                 .map_err(|error| format!("ledger: {error}"))
+        });
+    }
+
+    fn front(
+        &mut self,
+        config: &Config,
+        shared: Shared,
+        tls: Option<TlsKeeper>,
+        listeners: Vec<std::net::TcpListener>,
+        (taken, jobs): (Vec<FrozenPeer>, Arc<Jobs>),
+    ) {
+        let (changes, freeze) = (self.changes.subscribe(), self.freeze.clone());
+        let rules = rules(config, &self.stratum);
+        let front = Front { shared, rules, tls, threads: threads(), changes, taken, jobs, freeze };
+        let (cancel, left) = (self.cancel.clone(), Arc::clone(&self.frozen));
+        self.spawn("stratum", async move {
+            let frozen = front.run(listeners, cancel).await?;
+            if let Ok(mut left) = left.lock() {
+                *left = frozen;
+            }
+            Ok::<_, FrontError>(())
+        });
+    }
+
+    fn job_maker(&mut self, maker: JobMaker) {
+        let (cancel, left) = (self.cancel.clone(), Arc::clone(&self.job_state));
+        self.spawn("jobs", async move {
+            let state = maker.run(cancel).await?;
+            if let Ok(mut left) = left.lock() {
+                *left = state;
+            }
+            Ok::<_, LedgerUnavailable>(())
         });
     }
 
@@ -253,20 +377,91 @@ fn open_ledger(config: &Config) -> Result<(Ledger, EnergyDesk), StartError> {
     Ok((ledger, desk))
 }
 
-async fn listen(
-    key: &'static str,
-    addresses: &[SocketAddr],
-) -> Result<Vec<TcpListener>, StartError> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen {
-            key,
-            address: *address,
-            source,
-        })?;
-        listeners.push(listener);
+/// Connections that the system keeps until the pool takes them: a burst of miners that come back
+/// all at once.
+const BACKLOG: u32 = 8192;
+
+fn listen(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As tokio's own listeners: a pool that is started again need not wait for old connections.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| StartError::Listen { key: key.to_owned(), address, source })
+}
+
+/// A listener for each port: one that another image had, or a new one.
+fn listen_to_miners(
+    config: &Config,
+    mut taken: Vec<std::net::TcpListener>,
+) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for port in config.stratum.all_ports() {
+        let wanted = port.listen;
+        let fits = |address: SocketAddr| {
+            address == wanted || (wanted.port() == 0 && address.ip() == wanted.ip())
+        };
+        let had = taken.iter().position(|listener| listener.local_addr().is_ok_and(fits));
+        listeners.push(match had {
+            Some(place) => taken.remove(place),
+            None => listen(&port.key, wanted)?.into_std().map_err(StartError::System)?,
+        });
     }
     Ok(listeners)
+}
+
+fn open_tls(config: &Config) -> Result<Option<TlsKeeper>, StartError> {
+    let files: Option<crate::tls::TlsFiles> = None;
+    let _ = config;
+    let Some(files) = files else { return Ok(None) };
+    Ok(Some(TlsKeeper::open(files)?))
+}
+
+/// Threads that serve miners: one for each processor.
+fn threads() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Who may connect and how, as the configuration has it and open files allow.
+fn rules(config: &Config, addresses: &[SocketAddr]) -> Rules {
+    let ports = config.stratum.all_ports().into_iter().zip(addresses).map(|(port, address)| Port {
+        address: *address,
+        settings: Arc::new(session_settings(config, port.difficulty)),
+        tls: port.tls,
+        proxies: port.proxy_protocol,
+    });
+    Rules {
+        limits: config.limits.clone(),
+        never_banned: config.never_banned(),
+        ports: ports.collect(),
+        reconnect: config.stratum.reconnect.clone().into(),
+        tls: config.tls.clone(),
+    }
+}
+
+/// The way to change a configuration in force.
+#[derive(Debug)]
+pub struct Reloader {
+    config: Config,
+    addresses: Vec<SocketAddr>,
+    changes: watch::Sender<Option<Rules>>,
+}
+
+impl Reloader {
+    /// Puts `new` in force; returns the keys that differ.
+    ///
+    /// # Errors
+    /// A line for each key that cannot change while the pool runs; nothing is changed then.
+    pub fn reload(&mut self, new: Config) -> Result<Vec<String>, Vec<String>> {
+        let reloaded = self.config.reload(new)?;
+        self.config = reloaded.config;
+        // Also where nothing differs: the certificate's files are read again.
+        self.changes.send_replace(Some(rules(&self.config, &self.addresses)));
+        Ok(reloaded.changed)
+    }
 }
 
 /// A node on another chain is a mistake that waiting cannot mend; a silent one may yet come.
@@ -287,12 +482,13 @@ async fn refuse_wrong_network(nodes: &Arc<Nodes>) -> Result<(), StartError> {
     Ok(())
 }
 
-fn session_settings(config: &Config) -> SessionSettings {
+fn session_settings(config: &Config, difficulty: DifficultySettings) -> SessionSettings {
     SessionSettings {
+        profile: "default".into(),
         limits: SessionLimits::default(),
         version_mask: config.stratum.version_mask,
         xn2_size: EXTRANONCE2_SIZE,
-        difficulty: config.stratum.difficulty,
+        difficulty,
         energy_interval: Some(config.energy.interval),
     }
 }

@@ -8,6 +8,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{self, Child, ChildStdout, Stdio};
 use std::sync::Arc;
@@ -26,17 +27,21 @@ use config::Secret;
 use ledger::{SliceHead, WorkerId};
 use pool::clock::Clock;
 use pool::coinbase::Payee;
-use pool::config::Ack;
-use pool::connection::Shared;
-use pool::jobs::{Announcement, JobMaker};
-use pool::ledger_task::{Answer, Command, Done, LedgerHandle};
+use pool::config::{Ack, JobsConfig};
+use pool::front::{
+    Front, Shared,
+    door::Rules,
+    mail::{Mail, Mailbox},
+    ports::Port,
+};
+use pool::jobs::{Announcement, JobMaker, JobState};
+use pool::ledger_task::{Command, Credit, LedgerHandle};
 use pool::limits::Limits;
 use pool::metrics::Metrics;
 use pool::node::{Auth, Network, NodeClient, NodeError, NodeSettings};
 use pool::node::{Seen, Template, TemplateError};
-use pool::server::Server;
-use stratum::v1::server::{Settings, ShareToken};
-use units::Difficulty;
+use stratum::v1::server::Settings;
+use units::{BasisPoints, Difficulty};
 
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 /// No wait in these tests is longer.
@@ -179,7 +184,7 @@ struct Work {
 
 fn work(clock: Clock, ledger: LedgerHandle, max_age: Duration) -> Work {
     let template = template(0).unwrap();
-    let (node, templates) = watch::channel(Some(Arc::new(Seen { template, at: clock.now() })));
+    let (node, templates) = watch::channel(Some(Arc::new(Seen::new(template, clock.now()))));
     let (announce, announced) = watch::channel(None);
     let (notice_in, notice) = watch::channel(None);
     let (origins, mut blocks) = mpsc::channel(8);
@@ -187,12 +192,19 @@ fn work(clock: Clock, ledger: LedgerHandle, max_age: Duration) -> Work {
         templates,
         ledger,
         payee: Payee { script: ScriptBuf::new(), tag: Vec::new() },
+        settings: JobsConfig {
+            refresh: Duration::from_secs(30),
+            fee_growth: BasisPoints::new(1000).unwrap(),
+            poll: Duration::from_secs(5),
+        },
+        writers: 1,
         slice: Duration::from_secs(3600),
         max_age,
         announce,
         notice: notice_in,
         origins,
         newest_slice: SliceHead::NONE,
+        resume: JobState::default(),
         clock,
         metrics: Metrics::new().unwrap().jobs,
     };
@@ -205,19 +217,36 @@ fn work(clock: Clock, ledger: LedgerHandle, max_age: Duration) -> Work {
     Work { announced, notice, _tasks: tasks }
 }
 
-/// A ledger that registers everybody, and hands on who waits for a share and never answers.
+/// A ledger that registers everybody, and hands on shares and never answers them.
 async fn silent_ledger(
     mut queue: mpsc::Receiver<Command>,
-    waiting: mpsc::Sender<Done<ShareToken>>,
+    waiting: mpsc::Sender<(Vec<Credit>, Mailbox)>,
 ) {
     while let Some(command) = queue.recv().await {
         if let Command::LeaseExtranonces(count, reply) = command {
             reply.send(Ok(0..count)).unwrap();
         } else if let Command::Register { reply, .. } = command {
             reply.send(Ok(WorkerId::new(1))).unwrap();
-        } else if let Command::Share { done, .. } = command {
-            waiting.send(done).await.unwrap();
+        } else if let Command::Shares { list, home } = command {
+            waiting.send((list, home)).await.unwrap();
         }
+    }
+}
+
+/// A front of one thread on one port.
+fn front(shared: Shared, limits: Limits, settings: Settings, address: SocketAddr) -> Front {
+    let (settings, proxies) = (Arc::new(settings), Vec::new());
+    let ports = Arc::from([Port { address, settings, tls: false, proxies }]);
+    let (never_banned, reconnect) = (Vec::new(), Arc::from([]));
+    Front {
+        shared,
+        rules: Rules { limits, never_banned, ports, reconnect, tls: None },
+        tls: None,
+        threads: NonZeroUsize::MIN,
+        changes: watch::channel(None).1,
+        taken: Vec::new(),
+        jobs: Arc::default(),
+        freeze: CancellationToken::new(),
     }
 }
 
@@ -233,7 +262,6 @@ async fn a_share_is_answered_once_the_ledger_has_it() {
     settings.difficulty.min = Difficulty::new(1e-12).unwrap();
     settings.difficulty.start = settings.difficulty.min;
     let shared = Shared {
-        settings: Arc::new(settings),
         network: bitcoin::Network::Regtest,
         ack: Ack::Durable,
         jobs: work.announced.clone(),
@@ -250,15 +278,16 @@ async fn a_share_is_answered_once_the_ledger_has_it() {
         per_subnet: all,
         total: all,
         accepts_per_second: all,
+        subnet_accepts_per_second: all,
         exempt: Vec::new(),
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let front = front(shared, limits, settings, address);
     let mut tasks = JoinSet::new();
     tasks.spawn(silent_ledger(queue, waiting));
     tasks.spawn(async move {
-        let _ended =
-            Server::new(shared, limits).run(vec![listener], CancellationToken::new()).await;
+        let _ended = front.run(vec![listener], CancellationToken::new()).await;
     });
 
     let miner = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -280,11 +309,10 @@ async fn a_share_is_answered_once_the_ledger_has_it() {
     let submit = json!({"id": 9, "method": "mining.submit", "params": share});
     writer.write_all(format!("{submit}\n").as_bytes()).await.unwrap();
 
-    let Done { connection, token, received } =
-        timeout(PATIENCE, shares.recv()).await.unwrap().unwrap();
+    let (list, home) = timeout(PATIENCE, shares.recv()).await.unwrap().unwrap();
     let early = timeout(Duration::from_millis(300), answer_to_share(&mut lines)).await;
     assert!(early.is_err(), "answered before it was on disk: {early:?}");
-    connection.send(Answer::Share(token, Ok(()), received)).await.unwrap();
+    home.post(Mail::Shares(list, Ok(())));
     let answer = timeout(PATIENCE, answer_to_share(&mut lines)).await.unwrap();
     assert_eq!(answer["result"], true);
 }

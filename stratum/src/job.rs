@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use defences::{Defence, stands};
 use sha2::{Digest, Sha256};
-use units::Target;
+use units::{Target, Work};
+
+use crate::hash::{Coinbase, fold};
 
 /// The facts of one block to be. Coinbase = `coinbase1` + extranonce 1 + extranonce 2 +
 /// `coinbase2`, without witness.
@@ -63,10 +65,18 @@ pub struct Job {
     pub version_mask: u32,
     /// What a miner may read of the transactions.
     pub transactions: Listing,
+    /// The work of a hash that meets the network's target: made once, since it takes a division.
+    pub network_work: Work,
+    /// The same block to be with a shorter coinbase and a name of its own, for devices that take no
+    /// longer one.
+    pub smaller: Option<Arc<Self>>,
     notify: Arc<[u8]>,
-    /// SHA-256 after `coinbase1`, so that a share costs only the rest of its coinbase.
-    coinbase_start: Sha256,
+    /// The coinbase prepared, so that a share costs only the rest of it.
+    prepared: Coinbase,
 }
+
+/// Bytes of extranonce 1.
+const XN1_SIZE: usize = 4;
 
 /// A job's transactions besides the coinbase, as `mining.get_transactions` lists them: made once,
 /// shared by every connection.
@@ -124,9 +134,36 @@ impl Job {
     pub fn new(id: u64, template: JobTemplate, clean: bool, epoch: u64, tag: u64) -> Self {
         let id = JobId(id);
         let notify = notify_line(&id.to_string(), &template, template.ntime, clean).into();
-        let coinbase_start = Sha256::new_with_prefix(&template.coinbase1);
-        let (version_mask, transactions) = (u32::MAX, Listing::None);
-        Self { id, template, clean, epoch, tag, version_mask, transactions, notify, coinbase_start }
+        Self {
+            id,
+            clean,
+            epoch,
+            tag,
+            version_mask: u32::MAX,
+            transactions: Listing::None,
+            network_work: template.network_target.work(),
+            smaller: None,
+            notify,
+            prepared: Coinbase::new(&template.coinbase1, &template.coinbase2),
+            template,
+        }
+    }
+
+    /// Bytes of the whole coinbase transaction without witness, with an extranonce 2 of `xn2_size`.
+    #[must_use]
+    pub fn coinbase_length(&self, xn2_size: usize) -> usize {
+        let JobTemplate { coinbase1, coinbase2, .. } = &self.template;
+        coinbase1.len() + XN1_SIZE + xn2_size + coinbase2.len()
+    }
+
+    /// This job, or the longest of its smaller ones, whose coinbase is at most `longest` bytes.
+    #[must_use]
+    pub fn fitting(self: &Arc<Self>, longest: usize, xn2_size: usize) -> Option<&Arc<Self>> {
+        let mut job = Some(self);
+        while let Some(longer) = job.filter(|job| job.coinbase_length(xn2_size) > longest) {
+            job = longer.smaller.as_ref();
+        }
+        job
     }
 
     /// The `mining.notify` line, newline included, as every connection gets it first.
@@ -148,17 +185,32 @@ impl Job {
         notify_line(&name, &self.template, ntime, clean)
     }
 
-    /// The header of this job with the miner's part filled in; the coinbase is hashed from where
-    /// `coinbase1` ends.
+    /// The header of this job with the miner's part filled in.
     #[must_use]
     pub fn header(&self, xn1: &[u8], xn2: &[u8], version: u32, ntime: u32, nonce: u32) -> [u8; 80] {
-        let mut hasher = self.coinbase_start.clone();
-        hasher.update(xn1);
-        hasher.update(xn2);
-        hasher.update(&self.template.coinbase2);
-        let coinbase_hash: [u8; 32] = Sha256::digest(hasher.finalize()).into();
-        let root = merkle_root(coinbase_hash, &self.template.branch);
-        header(version, &self.template.prev_hash, &root, ntime, self.template.nbits, nonce)
+        self.header_on(&self.root(xn1, xn2), version, ntime, nonce)
+    }
+
+    /// The Merkle root of this job with the miner's extranonces.
+    #[must_use]
+    pub fn root(&self, xn1: &[u8], xn2: &[u8]) -> [u8; 32] {
+        let hash = match (xn1.try_into(), xn2.try_into()) {
+            (Ok(xn1), Ok(xn2)) => self.prepared.hash(xn1, xn2),
+            _ => sha256d(&coinbase(&self.template, xn1, xn2)),
+        };
+        merkle_root(hash, &self.template.branch)
+    }
+
+    /// The header of this job over a root that [`Self::root`] gave.
+    pub(crate) fn header_on(
+        &self,
+        root: &[u8; 32],
+        version: u32,
+        ntime: u32,
+        nonce: u32,
+    ) -> [u8; 80] {
+        let JobTemplate { prev_hash, nbits, .. } = &self.template;
+        header(version, prev_hash, root, ntime, *nbits, nonce)
     }
 }
 
@@ -178,12 +230,7 @@ pub fn coinbase(template: &JobTemplate, xn1: &[u8], xn2: &[u8]) -> Vec<u8> {
 /// sibling, the coinbase being the leftmost leaf.
 #[must_use]
 pub fn merkle_root(coinbase_hash: [u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
-    branch.iter().fold(coinbase_hash, |root, sibling| {
-        let mut pair = [0; 64];
-        pair[..32].copy_from_slice(&root);
-        pair[32..].copy_from_slice(sibling);
-        sha256d(&pair)
-    })
+    branch.iter().fold(coinbase_hash, |root, sibling| fold(&root, sibling))
 }
 
 /// The 80 bytes that are hashed; integers are little-endian there.

@@ -6,10 +6,13 @@
 //! It deliberately does not know whether a share was seen before, whether its job is stale or who
 //! sent it: the session does, and answers with the same [`Reason`]s. Nothing here is a float.
 
+use std::ops::Deref;
+
 use defences::{Defence, stands};
 use units::{Target, UnixMillis, Work};
 
-use crate::job::{Job, rolled_version, sha256d};
+use crate::hash::header_hash;
+use crate::job::{Job, rolled_version};
 
 /// How far a header's time may run ahead, seconds: consensus takes two hours.
 pub const NTIME_AHEAD_SECONDS: u64 = 7200;
@@ -18,13 +21,20 @@ pub const NTIME_AHEAD_SECONDS: u64 = 7200;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submit {
     /// Extranonce 2; its length was checked by the session.
-    pub xn2: Vec<u8>,
+    pub xn2: Extranonce2,
     /// The header's time, Unix seconds.
     pub ntime: u32,
     /// The header's nonce.
     pub nonce: u32,
     /// The rolled version bits, where the miner sent any.
     pub version_bits: Option<u32>,
+}
+
+/// A miner's extranonce 2, at most [`Extranonce2::MAX`] bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Extranonce2 {
+    bytes: [u8; Self::MAX],
+    length: u8,
 }
 
 /// A job as one connection got it.
@@ -34,6 +44,8 @@ pub struct Issued<'a> {
     pub job: &'a Job,
     /// The share target announced with it.
     pub target: Target,
+    /// That target's [`Target::work`], which is credited: made once, since it takes a division.
+    pub work: Work,
     /// The version bits that this connection was allowed to roll; 0 for none.
     pub version_mask: u32,
     /// The connection's extranonce 1.
@@ -78,6 +90,34 @@ pub enum Reason {
     UnknownJob,
     /// The version differs outside the negotiated mask.
     VersionOutsideMask,
+}
+
+impl Extranonce2 {
+    /// The longest.
+    pub const MAX: usize = 8;
+
+    /// `None` where `bytes` are too many.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let length = u8::try_from(bytes.len()).ok()?;
+        let mut padded = [0; Self::MAX];
+        padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self { bytes: padded, length })
+    }
+}
+
+impl Deref for Extranonce2 {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length.into()]
+    }
+}
+
+impl std::fmt::Debug for Extranonce2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(&**self))
+    }
 }
 
 impl Reason {
@@ -162,6 +202,16 @@ impl Reason {
 /// # Errors
 /// The reason to refuse it.
 pub fn judge(issued: &Issued<'_>, submit: &Submit, now: UnixMillis) -> Result<Judged, Reason> {
+    judge_on(issued, submit, now, || issued.job.root(&issued.xn1, &submit.xn2))
+}
+
+/// The same, with another way to the Merkle root that [`Job::root`] gives.
+pub(crate) fn judge_on(
+    issued: &Issued<'_>,
+    submit: &Submit,
+    now: UnixMillis,
+    root: impl FnOnce() -> [u8; 32],
+) -> Result<Judged, Reason> {
     let template = &issued.job.template;
     let latest = u64::from(template.ntime).max(now.seconds()).saturating_add(NTIME_AHEAD_SECONDS);
     let in_range = submit.ntime >= template.min_ntime && u64::from(submit.ntime) <= latest;
@@ -174,13 +224,13 @@ pub fn judge(issued: &Issued<'_>, submit: &Submit, now: UnixMillis) -> Result<Ju
         return Err(Reason::VersionOutsideMask);
     }
     let version = rolled_version(template.version, issued.version_mask, bits);
-    let header = issued.job.header(&issued.xn1, &submit.xn2, version, submit.ntime, submit.nonce);
-    let hash = sha256d(&header);
+    let header = issued.job.header_on(&root(), version, submit.ntime, submit.nonce);
+    let hash = header_hash(&header);
     let is_block = template.network_target.is_met_by(&hash);
     let work = if issued.target.is_met_by(&hash) || !stands(Defence::ShareTarget) {
-        issued.target.work()
+        issued.work
     } else if is_block {
-        template.network_target.work()
+        issued.job.network_work
     } else {
         return Err(Reason::LowDifficulty);
     };
@@ -195,7 +245,8 @@ mod tests {
     use crate::known_blocks::{BLOCK_125552, GENESIS, KnownBlock};
 
     fn submit_of(block: &KnownBlock) -> Submit {
-        Submit { xn2: block.xn2(), ntime: block.ntime, nonce: block.nonce, version_bits: None }
+        let xn2 = Extranonce2::new(&block.xn2()).unwrap();
+        Submit { xn2, ntime: block.ntime, nonce: block.nonce, version_bits: None }
     }
 
     fn target(difficulty: f64) -> Target {
@@ -211,7 +262,8 @@ mod tests {
     ) -> Result<Judged, Reason> {
         let job = Job::new(1, block.template(), true, 1, 0);
         let target = target(difficulty);
-        let issued = Issued { job: &job, target, version_mask: mask, xn1: block.xn1() };
+        let (work, xn1) = (target.work(), block.xn1());
+        let issued = Issued { job: &job, target, work, version_mask: mask, xn1 };
         judge(&issued, submit, UnixMillis::new(u64::from(now_seconds) * 1000))
     }
 

@@ -13,7 +13,10 @@
 //! carries them) unless a name says `wire`. Work is [`units::Work`], exact; difficulty is for
 //! the wire and for people.
 
+pub mod device;
+mod hash;
 pub mod job;
+mod jobs;
 pub mod judge;
 pub mod v1;
 pub mod vardiff;
@@ -21,6 +24,8 @@ pub mod vardiff;
 #[cfg(test)]
 mod known_blocks;
 
+pub use device::DeviceClass;
 pub use job::{Job, JobId, JobTemplate};
-pub use judge::{Issued, Judged, Reason, Submit, judge};
+pub use jobs::{Jobs, SavedJobs};
+pub use judge::{Extranonce2, Issued, Judged, Reason, Submit, judge};
 pub use vardiff::{DifficultySettings, Vardiff};

@@ -106,7 +106,7 @@ impl Bench {
             } else if let Event::Energy { token, .. } = &event {
                 self.reports += 1;
                 self.session.answer_energy(*token, Ok(()));
-            } else if let Event::Subscribed { agent } = event {
+            } else if let Event::Subscribed { agent, .. } = event {
                 self.agents.push(agent);
             } else if let Event::Close { reason } = event {
                 self.closed = Some(reason);

@@ -52,7 +52,7 @@ impl CarbonIntensity {
     #[must_use]
     pub fn mass_of(self, energy: MicroJoules) -> CarbonMass {
         let micrograms_times_kwh = U256::product(energy.get(), u128::from(self.0) * 1000);
-        let (micrograms, _) = micrograms_times_kwh.divided_by(MICROJOULES_PER_KWH);
+        let micrograms = micrograms_times_kwh.divided_by(MICROJOULES_PER_KWH, 0);
         CarbonMass(micrograms.to_u128().unwrap_or(u128::MAX))
     }
 }

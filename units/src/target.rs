@@ -1,7 +1,5 @@
 //! Targets: the largest hash that still counts.
 
-use core::num::NonZeroU64;
-
 use crate::{Difficulty, U256, Work};
 
 /// A hash counts when, read as a little-endian number, it is at most this. Ordered by value:
@@ -85,14 +83,14 @@ impl Target {
         // 0xFFFF x 2^208 / (m x 2^e) = (0xFFFF x 2^240 / m) x 2^(-32 - e), floored in one go by
         // keeping 240 bits in front of the division; what the last shift drops is the floor.
         let scaled = U256::from(0xffff_u64).shifted_left(240);
-        let (quotient, _) = scaled.divided_by(mantissa);
         let shift = -32 - exponent;
+        let quotient = scaled.divided_by(mantissa, 0);
         let value = if shift <= 0 {
             quotient.shifted_right(shift.unsigned_abs())
         } else if quotient.bits() + shift.unsigned_abs() > 256 {
             U256::MAX
         } else {
-            Self::shifted_quotient(scaled, mantissa, shift.unsigned_abs())
+            scaled.divided_by(mantissa, shift.unsigned_abs())
         };
         Self(value.max(U256::ONE))
     }
@@ -122,21 +120,6 @@ impl Target {
     #[must_use]
     pub fn is_met_by(&self, hash: &[u8; 32]) -> bool {
         U256::from_le_bytes(*hash) <= self.0
-    }
-
-    /// Long division continued below the point: `shift` more bits of `scaled / mantissa`.
-    fn shifted_quotient(scaled: U256, mantissa: NonZeroU64, shift: u32) -> U256 {
-        let divisor = U256::from(mantissa.get());
-        let (mut quotient, mut remainder) = scaled.divided_by(mantissa);
-        for _ in 0..shift {
-            remainder = remainder.shifted_left(1);
-            quotient = quotient.shifted_left(1);
-            if let Some(less) = remainder.checked_sub(divisor) {
-                remainder = less;
-                quotient = quotient.checked_add(U256::ONE).expect("the shifted-in bit is zero");
-            }
-        }
-        quotient
     }
 }
 

@@ -1,9 +1,9 @@
 //! Unsigned 256-bit integers: just what targets, work and exact shares of money need.
 //!
-//! Plain schoolbook algorithms on four 64-bit limbs. Division is bit by bit (about a
-//! microsecond): nothing in the share path divides, it compares.
+//! Plain schoolbook algorithms on four 64-bit limbs. Division by more than one limb takes a step
+//! for each bit of the quotient: nothing in the share path divides, it compares.
 
-use core::cmp::Ordering;
+use core::{cmp::Ordering, num::NonZeroU64};
 
 /// An unsigned integer of 256 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -115,22 +115,34 @@ impl U256 {
     /// Quotient and remainder, or `None` when `divisor` is zero.
     #[must_use]
     pub fn div_rem(self, divisor: Self) -> Option<(Self, Self)> {
-        if divisor == Self::ZERO {
-            return None;
+        if let [low, 0, 0, 0] = divisor.0 {
+            let (quotient, remainder) = self.by_limb(NonZeroU64::new(low)?);
+            return Some((quotient, Self::from(remainder)));
         }
-        let mut quotient = Self::ZERO;
-        let mut remainder = Self::ZERO;
-        for bit in (0..self.bits()).rev() {
-            let carried_out = remainder.bit(255);
-            remainder = remainder.shifted_left(1);
-            remainder.0[0] |= u64::from(self.bit(bit));
+        // As many steps as the quotient has bits: few, where the divisor is a share's target.
+        let Some(steps) = self.bits().checked_sub(divisor.bits()) else {
+            return Some((Self::ZERO, self));
+        };
+        let (mut quotient, mut remainder) = (Self::ZERO, self);
+        let mut aligned = divisor.shifted_left(steps);
+        for _ in 0..=steps {
             quotient = quotient.shifted_left(1);
-            if carried_out || remainder >= divisor {
-                remainder = remainder.wrapping_sub(divisor);
+            if remainder >= aligned {
+                remainder = remainder.wrapping_sub(aligned);
                 quotient.0[0] |= 1;
             }
+            aligned = aligned.shifted_right(1);
         }
         Some((quotient, remainder))
+    }
+
+    /// Long division in base 2^64.
+    fn by_limb(self, divisor: NonZeroU64) -> (Self, u64) {
+        let (mut quotient, mut remainder) = (Self::ZERO, 0);
+        for (out, limb) in quotient.0.iter_mut().zip(self.0).rev() {
+            (*out, remainder) = below(remainder, limb, divisor);
+        }
+        (quotient, remainder)
     }
 
     /// Shifted towards the most significant end; bits that leave are lost.
@@ -170,13 +182,21 @@ impl U256 {
             .expect("partial products sum to at most the product of two u128")
     }
 
-    /// Division by what is known not to be zero.
-    pub(crate) fn divided_by(self, divisor: core::num::NonZeroU64) -> (Self, Self) {
-        self.div_rem(Self::from(divisor.get())).expect("a non-zero divisor")
-    }
-
-    fn bit(self, index: u32) -> bool {
-        self.shifted_right(index).0[0] & 1 == 1
+    /// Division by what is known not to be zero, carried on for `more` bits below the point: the
+    /// quotient of `self x 2^more`, which must have no more than 256 bits.
+    pub(crate) fn divided_by(self, divisor: NonZeroU64, mut more: u32) -> Self {
+        let (mut quotient, mut remainder) = self.by_limb(divisor);
+        while more > 0 {
+            let bits = more.min(64);
+            let (digit, rest) = below(remainder, 0, divisor);
+            // A whole limb was carried on; of fewer bits only the upper ones are wanted, and what
+            // remains then is never looked at.
+            let digit = Self::from(digit).shifted_right(64 - bits);
+            quotient = quotient.shifted_left(bits);
+            quotient.0[0] |= digit.0[0];
+            (remainder, more) = (rest, more - bits);
+        }
+        quotient
     }
 
     fn from_halves(low: u128, high: u128) -> Self {
@@ -185,6 +205,14 @@ impl U256 {
         bytes[16..].copy_from_slice(&high.to_le_bytes());
         Self::from_le_bytes(bytes)
     }
+}
+
+/// Quotient and remainder of `high x 2^64 + low`, where `high` is below the divisor, so that the
+/// quotient is below 2^64.
+fn below(high: u64, low: u64, divisor: NonZeroU64) -> (u64, u64) {
+    let (value, divisor) = (u128::from(high) << 64 | u128::from(low), u128::from(divisor.get()));
+    let limb = |value: u128| u64::try_from(value).expect("both are below the divisor's limb");
+    (limb(value / divisor), limb(value % divisor))
 }
 
 impl From<u128> for U256 {

@@ -1,7 +1,7 @@
 //! The judge of shares on a job of a main chain's size: twelve levels of Merkle branch, that is
 //! up to 4,096 transactions.
 
-use stratum::{Issued, Job, JobTemplate, Reason, Submit, judge};
+use stratum::{Extranonce2, Issued, Job, JobTemplate, Reason, Submit, judge};
 use units::{Target, UnixMillis};
 
 use super::CaseError;
@@ -19,7 +19,8 @@ const NTIME: u32 = 1_795_309_039;
 /// Shares judged per second, accepted and refused ones.
 pub(super) fn run(meter: &Meter) -> Result<Vec<Measured>, CaseError> {
     let job = Job::new(1, template(), true, 1, 0);
-    let issued = Issued { job: &job, target: target(), version_mask: MASK, xn1: XN1 };
+    let (target, work) = (target(), target().work());
+    let issued = Issued { job: &job, target, work, version_mask: MASK, xn1: XN1 };
     let name = "judge/12 levels of branch".to_owned();
     Ok(vec![meter.run(name, "shares", || pass(&issued))?])
 }
@@ -49,7 +50,7 @@ fn target() -> Target {
 /// Every share has its own extranonce 2, so its own coinbase and Merkle root.
 fn share(number: u32) -> Submit {
     Submit {
-        xn2: u64::from(number).to_be_bytes().to_vec(),
+        xn2: Extranonce2::new(&u64::from(number).to_be_bytes()).expect("8 bytes"),
         ntime: NTIME,
         nonce: number.rotate_left(16),
         version_bits: Some((number << 13) & MASK),
@@ -82,7 +83,8 @@ mod tests {
     #[test]
     fn the_steps_one_by_one_give_the_same_answers() {
         let (job, target) = (Job::new(1, template(), true, 1, 0), target());
-        let issued = Issued { job: &job, target, version_mask: MASK, xn1: XN1 };
+        let work = target.work();
+        let issued = Issued { job: &job, target, work, version_mask: MASK, xn1: XN1 };
         let mut accepted = 0;
         for number in 0..SHARES {
             let share = share(number);

@@ -6,6 +6,8 @@ use units::UnixMillis;
 use super::values::Instant;
 use crate::error::LedgerError;
 use crate::event::Event;
+use crate::packed;
+use crate::record::{self, Entry};
 
 /// A row of the log.
 #[derive(Debug)]
@@ -63,21 +65,36 @@ pub(super) fn for_each(
     Ok(())
 }
 
-/// Hands the records of each batch after event `after` and before event `before` to `visit`.
+/// Hands the shares of each batch after event `after` and before event `before` to `visit`.
 pub(super) fn for_each_batch(
     conn: &Connection,
     after: u64,
     before: u64,
-    mut visit: impl FnMut(&[u8]) -> Result<(), LedgerError>,
+    mut visit: impl FnMut(Vec<Entry>) -> Result<(), LedgerError>,
 ) -> Result<(), LedgerError> {
     let mut statement = conn.prepare_cached(
-        "SELECT data FROM event WHERE seq > ?1 AND seq < ?2 AND kind = 'batch' ORDER BY seq",
+        "SELECT kind, data FROM event
+         WHERE seq > ?1 AND seq < ?2 AND kind IN ('shares', 'batch') ORDER BY seq",
     )?;
     let mut rows = statement.query(params![after, before])?;
     while let Some(row) = rows.next()? {
-        visit(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        visit(match row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)? {
+            "batch" => record::decode_shares(data)?,
+            _ => packed::entries(data)?,
+        })?;
     }
     Ok(())
+}
+
+/// The instant of an event; the epoch for event 0.
+pub(super) fn instant_of(conn: &Connection, seq: u64) -> Result<UnixMillis, LedgerError> {
+    if seq == 0 {
+        return Ok(UnixMillis::new(0));
+    }
+    let at: Instant =
+        conn.query_row("SELECT at FROM event WHERE seq = ?1", [seq], |row| row.get(0))?;
+    Ok(at.0)
 }
 
 /// Number of the newest event; 0 when there is none.

@@ -5,7 +5,7 @@
 //! `project.rs` (what each event does to them) and `reader.rs`.
 //!
 //! How it is kept: WAL with `synchronous=FULL`, so a transaction is on disk when it returns and
-//! readers neither wait nor make anyone wait. The WAL is written back every 1,000 pages, and cut
+//! readers neither wait nor make anyone wait. The WAL is written back every 2,000 pages, and cut
 //! when a slow reader let it pass 64 MiB. One writer: a lock file beside the database, held by
 //! the operating system, so that a crash leaves no lock behind.
 //!
@@ -23,13 +23,15 @@ mod reader;
 mod rows;
 mod schema;
 mod state;
+mod tail;
+mod tally;
 mod values;
 mod window;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use units::UnixMillis;
 
 use self::lock::Lock;
@@ -39,7 +41,9 @@ pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, S
 pub use self::reader::Reader;
 pub(crate) use self::state::State;
 use crate::error::LedgerError;
-use crate::event::Event;
+use crate::event::{Batch, Event};
+use crate::record::Entry;
+use crate::types::Share;
 
 /// How long a statement waits for a lock: nobody but a person with a database tool holds one.
 const BUSY: Duration = Duration::from_secs(5);
@@ -47,8 +51,11 @@ const BUSY: Duration = Duration::from_secs(5);
 const CACHED_STATEMENTS: usize = 64;
 /// Transactions between two looks at the length of the WAL.
 const TEND_EVERY: u32 = 256;
-/// Pages (4 KiB) of WAL from which on it is cut when no reader is in it: 64 MiB.
-const WAL_PAGES_MOST: i64 = 16_384;
+/// Pages (4 KiB) of WAL after which it is written back to the database. More would save next to
+/// nothing and make the commit that does it wait longer.
+const WAL_PAGES: i64 = 2_000;
+/// Bytes of WAL from which on it is cut when no reader is in it.
+const WAL_BYTES_MOST: u64 = 64 << 20;
 
 /// The latest instant that the log can hold: 2^63 - 1 milliseconds, the year 292 million.
 const LATEST: UnixMillis = UnixMillis::new(u64::MAX >> 1);
@@ -57,6 +64,7 @@ const LATEST: UnixMillis = UnixMillis::new(u64::MAX >> 1);
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
+    wal: PathBuf,
     conn: Connection,
     /// What the newest event left, kept beside the tables; `None` after a failed transaction,
     /// until it is read anew.
@@ -71,6 +79,35 @@ pub(crate) struct Store {
 pub(crate) struct Recorder<'a> {
     conn: &'a Connection,
     state: &'a mut State,
+}
+
+/// A transaction that is rolled back unless it is committed. It does what `rusqlite`'s own does,
+/// with statements that are prepared once: at hundreds of commits a second that is felt.
+#[derive(Debug)]
+struct Transaction<'a> {
+    conn: &'a Connection,
+}
+
+impl<'a> Transaction<'a> {
+    fn begin(conn: &'a Connection) -> Result<Self, LedgerError> {
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self { conn })
+    }
+
+    fn commit(self) -> Result<(), LedgerError> {
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // After a commit there is none; after some errors SQLite has ended it already.
+        if !self.conn.is_autocommit() {
+            // An error here leaves it open, and the next one's beginning then fails and says so.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 impl Store {
@@ -89,8 +126,8 @@ impl Store {
         set_up_writer(&conn)?;
         schema::make_current(&mut conn)?;
         let state = Some(State::load(&conn)?);
-        let path = path.to_owned();
-        Ok(Self { path, conn, state, until_tending: TEND_EVERY, _lock: lock })
+        let (path, wal) = (path.to_owned(), wal_path(path));
+        Ok(Self { path, wal, conn, state, until_tending: TEND_EVERY, _lock: lock })
     }
 
     /// What the newest event left.
@@ -129,8 +166,8 @@ impl Store {
         self.state()?;
         // Taken out, and put back only when the disk has it all.
         let mut state = self.state.take().expect("just loaded");
-        let transaction = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = write(&mut Recorder { conn: &transaction, state: &mut state })?;
+        let transaction = Transaction::begin(&self.conn)?;
+        let value = write(&mut Recorder { conn: &self.conn, state: &mut state })?;
         transaction.commit()?;
         self.state = Some(state);
         Ok(value)
@@ -146,9 +183,9 @@ impl Store {
             return Ok(());
         }
         self.until_tending = TEND_EVERY;
-        if checkpoint(&self.conn, "PRAGMA wal_checkpoint(PASSIVE)")? > WAL_PAGES_MOST {
+        if self.wal.metadata().is_ok_and(|wal| wal.len() > WAL_BYTES_MOST) {
             self.conn.busy_timeout(Duration::ZERO)?;
-            let cut = checkpoint(&self.conn, "PRAGMA wal_checkpoint(TRUNCATE)");
+            let cut = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             self.conn.busy_timeout(BUSY)?;
             cut?;
         }
@@ -173,6 +210,21 @@ impl Recorder<'_> {
         let at = at.min(LATEST);
         log::append(self.conn, seq, at, event, data)?;
         project::apply(self.conn, self.state, seq, at, event, data)
+    }
+
+    /// Appends a batch of shares and counts them. `packed` is their form in the log.
+    pub(crate) fn record_shares(
+        &mut self,
+        batch: Batch,
+        shares: &[Share],
+        packed: &[u8],
+    ) -> Result<(), LedgerError> {
+        let seq = self.state.next_event;
+        let at = shares.last().map_or(LATEST, |newest| newest.at).min(LATEST);
+        let event = Event::Shares(batch);
+        log::append(self.conn, seq, at, &event, Some(packed))?;
+        let entries = shares.iter().map(Entry::of);
+        project::apply_shares(self.conn, self.state, seq, at, &batch, entries)
     }
 
     /// What the newest event left.
@@ -202,13 +254,14 @@ fn set_up_writer(conn: &Connection) -> Result<(), LedgerError> {
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;",
     )?;
-    for (pragma, value) in [("wal_autocheckpoint", 1_000_i64), ("journal_size_limit", 67_108_864)] {
-        conn.pragma_update_and_check(None, pragma, value, |_| Ok(()))?;
-    }
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", WAL_PAGES, |_| Ok(()))?;
+    conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MOST, |_| Ok(()))?;
     Ok(())
 }
 
-/// Runs a checkpoint; returns the pages that the WAL had.
-fn checkpoint(conn: &Connection, statement: &str) -> Result<i64, LedgerError> {
-    Ok(conn.query_row(statement, [], |row| row.get(1))?)
+/// The write-ahead log of the database at `path`.
+fn wal_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }

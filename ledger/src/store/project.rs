@@ -3,21 +3,20 @@
 //!
 //! Money is in `project_block.rs`, energy in `project_energy.rs`.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, params};
 use units::{UnixMillis, Work};
 
-use super::state::{OpenSlice, State, Tally, next};
+use super::state::{State, next};
 use super::values::{Instant, Wide};
 use super::window::{SUM_EVERY, encode_sums};
-use super::{project_block, project_energy};
+use super::{project_block, project_energy, tally};
 use crate::error::LedgerError;
 use crate::event::{
     AccountOpened, Batch, Event, ExtranoncesLeased, KeyPinned, SliceClosed, WorkerOpened,
 };
-use crate::record;
-use crate::types::{AccountId, Share, SliceHead, SliceIndex, WorkerId};
+use crate::packed;
+use crate::record::{self, Entry};
+use crate::types::{AccountId, SliceHead, SliceIndex, WorkerId};
 
 /// Does what event `seq` says.
 pub(super) fn apply(
@@ -32,7 +31,7 @@ pub(super) fn apply(
         || data.ok_or_else(|| LedgerError::damaged(format!("event {seq} has lost its bytes")));
     match event {
         Event::AccountOpened(body) => account_opened(conn, state, body)?,
-        Event::Batch(body) => batch(conn, state, body, &record::decode_shares(data()?)?)?,
+        Event::Batch(body) => add_all(state, body, record::decode_shares(data()?)?.into_iter())?,
         Event::BlockAbandoned(body) => project_block::abandoned(conn, at, body)?,
         Event::BlockMatured(body) => project_block::matured(conn, state, at, body)?,
         Event::BlockOrphaned(body) => project_block::orphaned(conn, state, at, body)?,
@@ -46,11 +45,35 @@ pub(super) fn apply(
         Event::ExtranoncesLeased(body) => leased(conn, state, body)?,
         Event::KeyPinned(body) => pinned(conn, body)?,
         Event::Metered(body) => project_energy::metered(conn, state, at, body)?,
+        Event::Shares(body) => add_all(state, body, packed::entries(data()?)?.into_iter())?,
         Event::SliceClosed(body) => slice_closed(conn, state, seq, at, body)?,
         Event::WorkerOpened(body) => worker_opened(conn, state, body)?,
     }
+    applied(conn, state, seq, at, matches!(event, Event::SliceClosed(_)))
+}
+
+/// Does what a batch says whose shares are at hand.
+pub(super) fn apply_shares(
+    conn: &Connection,
+    state: &mut State,
+    seq: u64,
+    at: UnixMillis,
+    body: &Batch,
+    shares: impl ExactSizeIterator<Item = Entry>,
+) -> Result<(), LedgerError> {
+    add_all(state, body, shares)?;
+    applied(conn, state, seq, at, false)
+}
+
+fn applied(
+    conn: &Connection,
+    state: &mut State,
+    seq: u64,
+    at: UnixMillis,
+    closed_a_slice: bool,
+) -> Result<(), LedgerError> {
     state.next_event = next(seq, "events")?;
-    Ok(())
+    tally::save_when_due(conn, state, seq, at, closed_a_slice)
 }
 
 fn account_opened(
@@ -60,6 +83,7 @@ fn account_opened(
 ) -> Result<(), LedgerError> {
     in_order("account", body.id, state.accounts.checked_add(1))?;
     state.accounts = body.id;
+    state.open.add_account();
     conn.prepare_cached("INSERT INTO account(id, name) VALUES (?1, ?2)")?
         .execute(params![body.id, body.name])?;
     Ok(())
@@ -74,56 +98,24 @@ fn worker_opened(
     in_order("worker", body.id, Some(id))?;
     conn.prepare_cached("INSERT INTO worker(id, account, name) VALUES (?1, ?2, ?3)")?
         .execute(params![body.id, body.account, body.name])?;
-    conn.prepare_cached("INSERT INTO tally(worker, shares, work) VALUES (?1, 0, ?2)")?
-        .execute(params![body.id, Wide(0)])?;
-    Ok(())
+    tally::open(conn, WorkerId::new(body.id))
 }
 
-fn batch(
-    conn: &Connection,
+/// Counts the shares of a batch. Nothing is written: see `tally.rs`.
+fn add_all(
     state: &mut State,
     body: &Batch,
-    shares: &[Share],
+    shares: impl ExactSizeIterator<Item = Entry>,
 ) -> Result<(), LedgerError> {
-    let first = next(state.total.shares, "shares")?;
     let expected = Batch {
-        first,
+        first: next(state.total.proven.shares, "shares")?,
         shares: u64::try_from(shares.len()).map_err(|_| LedgerError::Overflow("shares"))?,
         slice: state.open.index.get(),
     };
     if *body != expected {
         return Err(LedgerError::damaged(format!("a batch says {body:?} but is {expected:?}")));
     }
-    let mut sums: BTreeMap<WorkerId, (Tally, UnixMillis)> = BTreeMap::new();
-    for share in shares {
-        state.add_to_open(share)?;
-        let (tally, last_at) = sums.entry(share.worker).or_default();
-        tally.add(Tally { shares: 1, work: share.work.get() })?;
-        *last_at = share.at;
-    }
-    let mut all = Tally { shares: state.total.shares, work: state.total.work };
-    for (worker, (tally, last_at)) in sums {
-        all.add(tally)?;
-        add_to_worker(conn, state, worker, tally, last_at)?;
-    }
-    (state.total.shares, state.total.work) = (all.shares, all.work);
-    state.total.save(conn)
-}
-
-fn add_to_worker(
-    conn: &Connection,
-    state: &mut State,
-    id: WorkerId,
-    tally: Tally,
-    last_at: UnixMillis,
-) -> Result<(), LedgerError> {
-    let worker = state.worker_mut(id)?;
-    let mut sum = Tally { shares: worker.shares, work: worker.work };
-    sum.add(tally)?;
-    (worker.shares, worker.work) = (sum.shares, sum.work);
-    conn.prepare_cached("UPDATE tally SET shares = ?2, work = ?3, last_at = ?4 WHERE worker = ?1")?
-        .execute(params![id.get(), sum.shares, Wide(sum.work), Instant(last_at)])?;
-    Ok(())
+    state.add_all(shares)
 }
 
 fn slice_closed(
@@ -134,7 +126,7 @@ fn slice_closed(
     body: &SliceClosed,
 ) -> Result<(), LedgerError> {
     let open = &state.open;
-    if (body.index, body.shares, body.work) != (open.index.get(), open.shares, open.work) {
+    if (body.index, body.shares, body.work) != (open.index.get(), open.sum.shares, open.sum.work) {
         return Err(LedgerError::damaged(format!(
             "slice {} is not the sum of its batches",
             body.index
@@ -143,9 +135,9 @@ fn slice_closed(
     state.line_end =
         state.line_end.checked_add(body.work).ok_or(LedgerError::Overflow("proven work"))?;
     insert_slice(conn, state, seq, at, body)?;
-    insert_rows(conn, body.index, &state.open.accounts)?;
-    for (account, tally) in &state.open.accounts {
-        let sum = state.closed.entry(*account).or_insert(0);
+    tally::save_open_rows(conn, &mut state.open)?;
+    for (account, tally) in state.open.rows() {
+        let sum = state.closed.entry(account).or_insert(0);
         *sum = sum.checked_add(tally.work).ok_or(LedgerError::Overflow("proven work"))?;
     }
     if body.index.is_multiple_of(SUM_EVERY) {
@@ -158,7 +150,7 @@ fn slice_closed(
         work: Work::new(body.work),
         shares: body.shares,
     };
-    state.open = OpenSlice::new(SliceIndex::new(next(body.index, "slices")?));
+    state.open.start(SliceIndex::new(next(body.index, "slices")?));
     Ok(())
 }
 
@@ -170,7 +162,7 @@ fn insert_slice(
     body: &SliceClosed,
 ) -> Result<(), LedgerError> {
     let accounts =
-        u64::try_from(state.open.accounts.len()).map_err(|_| LedgerError::Overflow("accounts"))?;
+        u64::try_from(state.open.present.len()).map_err(|_| LedgerError::Overflow("accounts"))?;
     conn.prepare_cached(
         "INSERT INTO slice(idx, close_event, closed_at, accounts, shares, work, line_end, root)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -185,20 +177,6 @@ fn insert_slice(
         Wide(state.line_end),
         body.root,
     ])?;
-    Ok(())
-}
-
-fn insert_rows(
-    conn: &Connection,
-    slice: u64,
-    accounts: &BTreeMap<AccountId, Tally>,
-) -> Result<(), LedgerError> {
-    let mut statement = conn.prepare_cached(
-        "INSERT INTO slice_work(slice, account, shares, work) VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    for (account, tally) in accounts {
-        statement.execute(params![slice, account.get(), tally.shares, Wide(tally.work)])?;
-    }
     Ok(())
 }
 

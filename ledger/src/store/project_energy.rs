@@ -52,7 +52,7 @@ pub(super) fn metered(
     body: &Metered,
 ) -> Result<(), LedgerError> {
     let id = WorkerId::new(body.worker);
-    let work = state.worker_mut(id)?.work;
+    let work = state.known_worker(id)?.tally.work;
     let meter = meter_sums(conn, body.worker, &body.meter)?;
     let mut worker = worker_sums(conn, body.worker)?;
     let interval =

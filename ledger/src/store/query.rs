@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use units::{BasisPoints, Sats, Work};
 
-use super::state::State;
+use super::state::{State, Tally};
 use super::values::{Amount, Instant, Wide};
 use super::{project_energy, rows, window};
 use crate::block::{BlockState, display_hex};
@@ -60,12 +60,11 @@ impl<'a> Queries<'a> {
     /// The rows of the open slice, in rising order of account id.
     pub(crate) fn open_rows(&self, state: &State) -> Result<Vec<SliceRow>, LedgerError> {
         let mut statement = self.conn.prepare_cached("SELECT name FROM account WHERE id = ?1")?;
-        let mut rows = Vec::with_capacity(state.open.accounts.len());
-        for (account, tally) in &state.open.accounts {
+        let row = |(account, tally): (AccountId, Tally)| {
             let name = statement.query_row([account.get()], |row| row.get(0))?;
-            rows.push(SliceRow { account: *account, name, work: tally.work, shares: tally.shares });
-        }
-        Ok(rows)
+            Ok(SliceRow { account, name, work: tally.work, shares: tally.shares })
+        };
+        state.open.rows().into_iter().map(row).collect()
     }
 
     pub(crate) fn block(&self, hash: &BlockId) -> Result<Option<BlockRow>, LedgerError> {

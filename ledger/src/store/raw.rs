@@ -32,6 +32,9 @@ pub(crate) struct RawEvent {
     pub(crate) data: Option<Vec<u8>>,
 }
 
+/// Account, shares and work.
+pub(crate) type RawRow = (u32, u64, u128);
+
 /// By worker and meter: credited and counted microjoules.
 pub(crate) type RawMeters = BTreeMap<(u32, String), (u128, u128)>;
 
@@ -42,6 +45,8 @@ pub(crate) struct Snapshot {
     pub(crate) accounts: Vec<RawAccount>,
     pub(crate) workers: Vec<RawWorker>,
     pub(crate) slices: Vec<RawSlice>,
+    /// Account, shares and work of the slice that is open, in rising order of account.
+    pub(crate) open: Vec<RawRow>,
     pub(crate) blocks: Vec<RawBlock>,
     pub(crate) meters: RawMeters,
     /// The same sums over all hours.
@@ -98,6 +103,9 @@ pub(crate) struct RawTotal {
     pub(crate) paid: Sats,
     pub(crate) fees: Sats,
     pub(crate) next_extranonce: u64,
+    /// The event as of which `shares`, `work`, `Snapshot::workers` (but for their energy) and
+    /// `Snapshot::open` stand.
+    pub(crate) tallied: u64,
 }
 
 impl RawLedger {
@@ -115,6 +123,7 @@ impl RawLedger {
             accounts: accounts(&transaction)?,
             workers: workers(&transaction)?,
             slices: slices(&transaction)?,
+            open: open_rows(&transaction)?,
             blocks: blocks(&transaction)?,
             meters: metered(&transaction, "SELECT worker, meter, credited, energy FROM meter")?,
             hours: metered(
@@ -148,12 +157,12 @@ impl RawLedger {
     }
 
     /// The rows of a closed slice: account, shares, work, in rising order of account.
-    pub(crate) fn slice_rows(&self, slice: u64) -> Result<Vec<(u32, u64, u128)>, LedgerError> {
+    pub(crate) fn slice_rows(&self, slice: u64) -> Result<Vec<RawRow>, LedgerError> {
         list(
             &self.conn,
             "SELECT account, shares, work FROM slice_work WHERE slice = ?1 ORDER BY account",
             [slice],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Wide>(2)?.0)),
+            raw_row,
         )
     }
 
@@ -233,6 +242,16 @@ fn slices(conn: &Connection) -> Result<Vec<RawSlice>, LedgerError> {
     })
 }
 
+fn open_rows(conn: &Connection) -> Result<Vec<RawRow>, LedgerError> {
+    let sql = "SELECT account, shares, work FROM slice_work
+               WHERE slice > (SELECT coalesce(max(idx), 0) FROM slice) ORDER BY slice, account";
+    list(conn, sql, [], raw_row)
+}
+
+fn raw_row(row: &Row<'_>) -> rusqlite::Result<RawRow> {
+    Ok((row.get(0)?, row.get(1)?, row.get::<_, Wide>(2)?.0))
+}
+
 fn blocks(conn: &Connection) -> Result<Vec<RawBlock>, LedgerError> {
     list(conn, "SELECT event, hash, state FROM block ORDER BY event", [], |row| {
         Ok(RawBlock {
@@ -273,7 +292,7 @@ fn pins(conn: &Connection) -> Result<BTreeMap<u32, [u8; 32]>, LedgerError> {
 
 fn total(conn: &Connection) -> Result<RawTotal, LedgerError> {
     let sql = "SELECT shares, work, energy, covered, immature, balance, paid, fees,
-                      next_extranonce FROM total WHERE id = 1";
+                      next_extranonce, tallied FROM total WHERE id = 1";
     Ok(conn.query_row(sql, [], |row| {
         Ok(RawTotal {
             shares: row.get(0)?,
@@ -285,6 +304,7 @@ fn total(conn: &Connection) -> Result<RawTotal, LedgerError> {
             paid: row.get::<_, Amount>(6)?.0,
             fees: row.get::<_, Amount>(7)?.0,
             next_extranonce: row.get(8)?,
+            tallied: row.get(9)?,
         })
     })?)
 }

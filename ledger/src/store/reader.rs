@@ -1,6 +1,7 @@
 //! [`Reader`]: questions from the outside, on their own connection. It never writes, never makes
 //! the writer wait, and sees each question's answer as of one committed transaction.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use units::{MicroJoules, UnixMillis, Work};
 
 use super::project_energy::HOUR_MS;
+use super::state::Tally;
+use super::tail::Tail;
 use super::values::{Amount, Instant, Wide};
-use super::{BUSY, CACHED_STATEMENTS, rows, schema};
+use super::{BUSY, CACHED_STATEMENTS, rows, schema, tally};
 use crate::error::LedgerError;
 use crate::settle::CreditKind;
 use crate::types::{BlockId, SliceIndex, WorkerId};
@@ -24,6 +27,8 @@ use crate::view::{
 pub struct Reader {
     path: PathBuf,
     conn: Connection,
+    /// What the tables had not when it was asked last.
+    tail: RefCell<Tail>,
 }
 
 impl Reader {
@@ -34,7 +39,7 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let conn = open_read_only(path)
             .map_err(|error| error.while_doing(&format!("opening {} to read", path.display())))?;
-        Ok(Self { path: path.to_owned(), conn })
+        Ok(Self { path: path.to_owned(), conn, tail: RefCell::default() })
     }
 
     /// The pool as a whole. O(blocks).
@@ -42,7 +47,7 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub fn totals(&self) -> Result<Totals, LedgerError> {
-        self.ask("reading totals", totals)
+        self.ask_with_tail("reading totals", totals)
     }
 
     /// An account with its workers and their meters; `None` when it was never opened.
@@ -50,7 +55,7 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub fn account(&self, name: &str) -> Result<Option<AccountView>, LedgerError> {
-        self.ask("reading an account", |conn| account(conn, name))
+        self.ask_with_tail("reading an account", |conn, tail| account(conn, tail, name))
     }
 
     /// The `limit` accounts with the most work, most first. O(workers).
@@ -58,7 +63,7 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub fn accounts(&self, limit: u32) -> Result<Vec<AccountSummary>, LedgerError> {
-        let mut accounts = self.ask("reading accounts", accounts)?;
+        let mut accounts = self.ask_with_tail("reading accounts", accounts)?;
         accounts.sort_by(|a, b| b.work.cmp(&a.work).then_with(|| a.name.cmp(&b.name)));
         accounts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(accounts)
@@ -109,6 +114,20 @@ impl Reader {
         self.ask("reading hours of energy", |conn| energy_hours(conn, from, to))
     }
 
+    /// Runs `question` in one read transaction, with the shares that the tables have not.
+    fn ask_with_tail<T>(
+        &self,
+        doing: &str,
+        question: impl FnOnce(&Connection, &Tail) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        self.ask(doing, |conn| {
+            let tail = self.tail.take().brought_up(conn)?;
+            let answer = question(conn, &tail);
+            self.tail.replace(tail);
+            answer
+        })
+    }
+
     /// Runs `question` in one read transaction.
     fn ask<T>(
         &self,
@@ -140,7 +159,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
     Ok(conn)
 }
 
-fn totals(conn: &Connection) -> Result<Totals, LedgerError> {
+fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
     let mut statement = conn.prepare_cached(
         "SELECT shares, work, energy, covered, immature, balance, paid, fees,
                 (SELECT coalesce(max(idx), 0) FROM slice), (SELECT count(*) FROM account),
@@ -148,7 +167,7 @@ fn totals(conn: &Connection) -> Result<Totals, LedgerError> {
          FROM total WHERE id = 1",
     )?;
     let blocks = block_counts(conn)?;
-    Ok(statement.query_row([], |row| {
+    let mut totals = statement.query_row([], |row| {
         Ok(Totals {
             shares: row.get(0)?,
             work: Work::new(row.get::<_, Wide>(1)?.0),
@@ -163,7 +182,11 @@ fn totals(conn: &Connection) -> Result<Totals, LedgerError> {
             workers: row.get(10)?,
             blocks,
         })
-    })?)
+    })?;
+    let saved = Tally { shares: totals.shares, work: totals.work.get() };
+    let proven = tally::plus(saved, Some(tail.all))?;
+    (totals.shares, totals.work) = (proven.shares, Work::new(proven.work));
+    Ok(totals)
 }
 
 fn block_counts(conn: &Connection) -> Result<BlockCounts, LedgerError> {
@@ -176,7 +199,7 @@ fn block_counts(conn: &Connection) -> Result<BlockCounts, LedgerError> {
     Ok(counts)
 }
 
-fn account(conn: &Connection, name: &str) -> Result<Option<AccountView>, LedgerError> {
+fn account(conn: &Connection, tail: &Tail, name: &str) -> Result<Option<AccountView>, LedgerError> {
     let mut statement =
         conn.prepare_cached("SELECT id, immature, balance, paid FROM account WHERE name = ?1")?;
     let found = statement.query_row([name], |row| {
@@ -185,13 +208,13 @@ fn account(conn: &Connection, name: &str) -> Result<Option<AccountView>, LedgerE
         Ok((row.get::<_, u32>(0)?, money))
     });
     let Some((id, (immature, balance, paid))) = found.optional()? else { return Ok(None) };
-    let workers = workers(conn, id)?;
+    let workers = workers(conn, tail, id)?;
     let shares = workers.iter().fold(0, |sum: u64, worker| sum.saturating_add(worker.shares));
     let work = workers.iter().fold(Work::ZERO, |sum, worker| sum.saturating_add(worker.work));
     Ok(Some(AccountView { name: name.to_owned(), work, shares, immature, balance, paid, workers }))
 }
 
-fn workers(conn: &Connection, account: u32) -> Result<Vec<WorkerView>, LedgerError> {
+fn workers(conn: &Connection, tail: &Tail, account: u32) -> Result<Vec<WorkerView>, LedgerError> {
     let mut statement = conn.prepare_cached(
         "SELECT worker.id, worker.name, tally.work, tally.shares, tally.last_at,
                 worker_energy.energy, worker_energy.covered
@@ -202,10 +225,22 @@ fn workers(conn: &Connection, account: u32) -> Result<Vec<WorkerView>, LedgerErr
     let rows = statement.query_map([account], worker)?;
     rows.map(|row| {
         let mut worker = row?;
+        add_tail(&mut worker, tail)?;
         worker.meters = rows::meters(conn, Some(worker.id))?;
         Ok(worker)
     })
     .collect()
+}
+
+/// Adds what the tables had not.
+fn add_tail(worker: &mut WorkerView, tail: &Tail) -> Result<(), LedgerError> {
+    if let Some(later) = tail.of(worker.id) {
+        let saved = Tally { shares: worker.shares, work: worker.work.get() };
+        let tally = tally::plus(saved, Some(later.tally))?;
+        (worker.shares, worker.work) = (tally.shares, Work::new(tally.work));
+        worker.last_share_at = Some(later.last_at);
+    }
+    Ok(())
 }
 
 fn worker(row: &Row<'_>) -> rusqlite::Result<WorkerView> {
@@ -221,9 +256,9 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<WorkerView> {
     })
 }
 
-fn accounts(conn: &Connection) -> Result<Vec<AccountSummary>, LedgerError> {
+fn accounts(conn: &Connection, tail: &Tail) -> Result<Vec<AccountSummary>, LedgerError> {
     let mut statement = conn.prepare_cached(
-        "SELECT account.name, tally.work, tally.shares
+        "SELECT account.name, tally.work, tally.shares, worker.id
          FROM account LEFT JOIN worker ON worker.account = account.id
          LEFT JOIN tally ON tally.worker = worker.id ORDER BY account.id",
     )?;
@@ -236,9 +271,13 @@ fn accounts(conn: &Connection) -> Result<Vec<AccountSummary>, LedgerError> {
             accounts.push(AccountSummary { name, work: Work::ZERO, shares: 0 });
         }
         let last = accounts.last_mut().expect("one was just pushed");
-        let work = Work::new(row.get::<_, Option<Wide>>(1)?.map_or(0, |work| work.0));
-        last.work = last.work.saturating_add(work);
-        last.shares = last.shares.saturating_add(row.get::<_, Option<u64>>(2)?.unwrap_or(0));
+        // An account without workers has a row without one.
+        let Some(id) = row.get::<_, Option<u32>>(3)? else { continue };
+        let saved = Tally { shares: row.get(2)?, work: row.get::<_, Wide>(1)?.0 };
+        let later = tail.of(WorkerId::new(id)).map(|later| later.tally);
+        let tally = tally::plus(saved, later)?;
+        last.work = last.work.saturating_add(Work::new(tally.work));
+        last.shares = last.shares.saturating_add(tally.shares);
     }
     Ok(accounts)
 }

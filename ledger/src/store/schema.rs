@@ -1,7 +1,8 @@
 //! The tables, and how a file becomes a current ledger.
 //!
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
-//! an older one is converted here (there is none yet). `meta.projections` is the shape of all
+//! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; since old
+//! events are never changed and still read, that conversion is the number alone. `meta.projections` is the shape of all
 //! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
 //! projection needs no conversion, only a new number.
 
@@ -18,9 +19,9 @@ use crate::error::LedgerError;
 /// Marks our files among `SQLite`'s: "WPRF".
 const APPLICATION_ID: i64 = 0x5750_5246;
 /// Format of the event log.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// Shape of the projections.
-const PROJECTIONS: i64 = 1;
+const PROJECTIONS: i64 = 2;
 
 /// The log. Triggers hold what the code promises: rows are added at the end and never changed.
 const LOG: &str = "
@@ -56,7 +57,9 @@ CREATE TABLE worker(
     name TEXT NOT NULL,
     UNIQUE (account, name)
 ) STRICT;
--- What a batch changes of a worker, apart from its name so that many fit a page.
+-- What shares change of a worker, apart from its name so that many fit a page. Exact as of the
+-- event total.tallied, like the last slice of slice_work while it is open, and total's shares
+-- and work: later shares are in the log alone.
 CREATE TABLE tally(
     worker INTEGER PRIMARY KEY,
     shares INTEGER NOT NULL,
@@ -158,7 +161,8 @@ CREATE TABLE total(
     balance INTEGER NOT NULL CHECK (balance >= 0),
     paid INTEGER NOT NULL CHECK (paid >= 0),
     fees INTEGER NOT NULL CHECK (fees >= 0),
-    next_extranonce INTEGER NOT NULL
+    next_extranonce INTEGER NOT NULL,
+    tallied INTEGER NOT NULL
 ) STRICT;
 ";
 
@@ -220,6 +224,8 @@ pub(super) fn make_current(conn: &mut Connection) -> Result<(), LedgerError> {
     if format == 0 {
         transaction.execute_batch(LOG)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    if format < FORMAT {
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
     if projections(&transaction)? != Some(PROJECTIONS) {

@@ -1,19 +1,20 @@
 //! What the newest event left, in memory beside the tables: the writer need not read before it
 //! writes. Rebuilt from the tables at start and after a failed transaction.
 //!
-//! Size: 40 bytes a worker, about 80 an account.
+//! What shares add is here at once and in the tables some time later: see `tally.rs`.
+//!
+//! Size: 64 bytes a worker, about 130 an account.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
-use units::{Sats, Work};
+use units::{Sats, UnixMillis, Work};
 
-use super::log;
-use super::values::{Amount, Wide};
-use super::window;
+use super::values::{Amount, Instant, Wide};
+use super::{log, tally, window};
 use crate::error::LedgerError;
-use crate::record;
-use crate::types::{AccountId, Share, SliceHead, SliceIndex, WorkerId};
+use crate::record::Entry;
+use crate::types::{AccountId, SliceHead, SliceIndex, WorkerId};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,7 +24,9 @@ pub(crate) struct State {
     /// How many accounts there are: ids are 1 to this.
     pub(crate) accounts: u32,
     /// By worker id less one.
-    workers: Vec<WorkerState>,
+    pub(super) workers: Vec<WorkerState>,
+    /// Workers of which the tables have less.
+    pub(super) unsaved: Vec<WorkerId>,
     /// The newest closed slice.
     pub(crate) newest: SliceHead,
     /// Sum of the work of all closed slices.
@@ -38,21 +41,35 @@ pub(crate) struct State {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WorkerState {
     pub(crate) account: AccountId,
-    pub(super) shares: u64,
-    pub(crate) work: u128,
+    pub(super) tally: Tally,
+    pub(super) last_at: Option<UnixMillis>,
+    /// Whether the worker is in `State::unsaved`.
+    pub(super) unsaved: bool,
 }
 
 /// The slice that batches go to.
 #[derive(Debug)]
 pub(crate) struct OpenSlice {
     pub(crate) index: SliceIndex,
-    pub(crate) shares: u64,
-    pub(crate) work: u128,
-    pub(crate) accounts: BTreeMap<AccountId, Tally>,
+    pub(crate) sum: Tally,
+    /// By account id less one, for every account; those without shares are not in the slice.
+    pub(super) accounts: Vec<OpenRow>,
+    /// The accounts with shares, by their first one.
+    pub(super) present: Vec<AccountId>,
+    /// Accounts of which the tables have less.
+    pub(super) unsaved: Vec<AccountId>,
+}
+
+/// An account's part of the open slice.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OpenRow {
+    pub(super) tally: Tally,
+    /// Whether the account is in `OpenSlice::unsaved`.
+    pub(super) unsaved: bool,
 }
 
 /// Some shares' number and work.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) shares: u64,
     pub(crate) work: u128,
@@ -61,8 +78,10 @@ pub(crate) struct Tally {
 /// The one row of totals.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Total {
-    pub(crate) shares: u64,
-    pub(crate) work: u128,
+    /// All shares.
+    pub(crate) proven: Tally,
+    /// The part of them that the tables have.
+    pub(super) saved: Mark,
     pub(super) energy: u128,
     pub(super) covered: u128,
     pub(super) immature: Sats,
@@ -73,6 +92,16 @@ pub(crate) struct Total {
     pub(crate) next_extranonce: u64,
 }
 
+/// Up to where the tables have the shares: see `tally.rs`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mark {
+    pub(super) event: u64,
+    /// When that event was.
+    pub(super) at: UnixMillis,
+    /// The shares up to it.
+    pub(super) proven: Tally,
+}
+
 impl State {
     /// Before the first event.
     pub(super) fn empty() -> Self {
@@ -80,6 +109,7 @@ impl State {
             next_event: 1,
             accounts: 0,
             workers: Vec::new(),
+            unsaved: Vec::new(),
             newest: SliceHead::NONE,
             line_end: 0,
             closed: BTreeMap::new(),
@@ -88,41 +118,40 @@ impl State {
         }
     }
 
-    /// As the tables have it.
+    /// As the tables have it, and the shares after them.
     pub(super) fn load(conn: &Connection) -> Result<Self, LedgerError> {
-        let newest_event = log::newest(conn)?;
-        let (newest, close_event) = newest_slice(conn)?;
+        let newest = newest_slice(conn)?;
         let mut state = Self {
-            next_event: next(newest_event, "events")?,
+            next_event: next(log::newest(conn)?, "events")?,
             accounts: conn.query_row("SELECT count(*) FROM account", [], |row| row.get(0))?,
             workers: load_workers(conn)?,
+            unsaved: Vec::new(),
             newest,
             line_end: window::line_end(conn, newest.index)?,
             closed: window::sums(conn, newest.index)?,
             open: OpenSlice::new(SliceIndex::new(next(newest.index.get(), "slices")?)),
             total: Total::load(conn)?,
         };
-        let before = state.next_event;
-        log::for_each_batch(conn, close_event, before, |records| {
-            record::decode_shares(records)?.iter().try_for_each(|share| state.add_to_open(share))
-        })?;
+        (0..state.accounts).for_each(|_| state.open.add_account());
+        tally::load_open_rows(conn, &mut state.open)?;
+        tally::replay(conn, &mut state)?;
         Ok(state)
     }
 
     /// The worker of this id.
     pub(crate) fn worker(&self, id: WorkerId) -> Option<&WorkerState> {
-        self.workers.get(place(id)?)
+        self.workers.get(place(id.get())?)
     }
 
-    pub(super) fn worker_mut(&mut self, id: WorkerId) -> Result<&mut WorkerState, LedgerError> {
-        place(id)
-            .and_then(|place| self.workers.get_mut(place))
-            .ok_or_else(|| LedgerError::damaged(format!("worker {id} was never opened")))
+    /// The worker of this id, which the log must have opened.
+    pub(super) fn known_worker(&self, id: WorkerId) -> Result<&WorkerState, LedgerError> {
+        self.worker(id).ok_or_else(|| never_opened("worker", id.get()))
     }
 
     /// Adds a worker and returns the id that it must have.
     pub(super) fn add_worker(&mut self, account: AccountId) -> Result<u32, LedgerError> {
-        self.workers.push(WorkerState { account, shares: 0, work: 0 });
+        let tally = Tally::default();
+        self.workers.push(WorkerState { account, tally, last_at: None, unsaved: false });
         u32::try_from(self.workers.len()).map_err(|_| LedgerError::Overflow("workers"))
     }
 
@@ -134,29 +163,102 @@ impl State {
             .ok_or(LedgerError::Overflow("workers"))
     }
 
-    /// Counts a share into the open slice.
-    pub(super) fn add_to_open(&mut self, share: &Share) -> Result<(), LedgerError> {
-        let account = self.worker_mut(share.worker)?.account;
-        let one = Tally { shares: 1, work: share.work.get() };
-        self.open.accounts.entry(account).or_default().add(one)?;
-        let mut sum = Tally { shares: self.open.shares, work: self.open.work };
-        sum.add(one)?;
-        (self.open.shares, self.open.work) = (sum.shares, sum.work);
-        Ok(())
+    /// Counts a batch: for its workers, for their accounts in the open slice and in the totals.
+    pub(super) fn add_all(
+        &mut self,
+        shares: impl Iterator<Item = Entry>,
+    ) -> Result<(), LedgerError> {
+        let mut all = Tally::default();
+        for share in shares {
+            let one = Tally { shares: 1, work: share.work };
+            self.add(share, one)?;
+            all.add(one)?;
+        }
+        self.open.sum.add(all)?;
+        self.total.proven.add(all)
+    }
+
+    fn add(&mut self, share: Entry, one: Tally) -> Result<(), LedgerError> {
+        let id = share.worker;
+        let worker = place(id.get())
+            .and_then(|place| self.workers.get_mut(place))
+            .ok_or_else(|| never_opened("worker", id.get()))?;
+        worker.tally.add(one)?;
+        worker.last_at = Some(share.at);
+        if !core::mem::replace(&mut worker.unsaved, true) {
+            self.unsaved.push(id);
+        }
+        self.open.add(worker.account, one)
     }
 }
 
 impl OpenSlice {
-    pub(super) const fn new(index: SliceIndex) -> Self {
-        Self { index, shares: 0, work: 0, accounts: BTreeMap::new() }
+    const fn new(index: SliceIndex) -> Self {
+        let sum = Tally { shares: 0, work: 0 };
+        Self { index, sum, accounts: Vec::new(), present: Vec::new(), unsaved: Vec::new() }
+    }
+
+    /// Makes room for the next account.
+    pub(super) fn add_account(&mut self) {
+        self.accounts.push(OpenRow::default());
+    }
+
+    /// Adds to an account's part, which the tables then have not. The slice's sum is the
+    /// caller's to add to, as with `part_of`.
+    fn add(&mut self, account: AccountId, tally: Tally) -> Result<(), LedgerError> {
+        let row = self.part_of(account, tally)?;
+        if !core::mem::replace(&mut row.unsaved, true) {
+            self.unsaved.push(account);
+        }
+        Ok(())
+    }
+
+    /// Adds to an account's part.
+    pub(super) fn part_of(
+        &mut self,
+        account: AccountId,
+        tally: Tally,
+    ) -> Result<&mut OpenRow, LedgerError> {
+        let row = place(account.get())
+            .and_then(|place| self.accounts.get_mut(place))
+            .ok_or_else(|| never_opened("account", account.get()))?;
+        if row.tally.shares == 0 {
+            self.present.push(account);
+        }
+        row.tally.add(tally)?;
+        Ok(row)
+    }
+
+    /// Each account's part, in rising order of its id.
+    pub(crate) fn rows(&self) -> Vec<(AccountId, Tally)> {
+        let mut present = self.present.clone();
+        present.sort_unstable();
+        let part = |account: AccountId| self.accounts.get(place(account.get())?);
+        present.into_iter().filter_map(|id| Some((id, part(id)?.tally))).collect()
+    }
+
+    /// Becomes the empty slice `index`.
+    pub(super) fn start(&mut self, index: SliceIndex) {
+        for account in self.present.drain(..) {
+            if let Some(row) = place(account.get()).and_then(|at| self.accounts.get_mut(at)) {
+                *row = OpenRow::default();
+            }
+        }
+        self.unsaved.clear();
+        (self.index, self.sum) = (index, Tally::default());
     }
 }
 
 impl Tally {
     pub(crate) fn add(&mut self, other: Self) -> Result<(), LedgerError> {
-        self.shares = sum(self.shares, other.shares, "shares")?;
-        self.work =
-            self.work.checked_add(other.work).ok_or(LedgerError::Overflow("proven work"))?;
+        // Written so that no error is made, and dropped, for each share of each batch.
+        let Some(shares) = self.shares.checked_add(other.shares) else {
+            return Err(LedgerError::Overflow("shares"));
+        };
+        let Some(work) = self.work.checked_add(other.work) else {
+            return Err(LedgerError::Overflow("proven work"));
+        };
+        (self.shares, self.work) = (shares, work);
         Ok(())
     }
 }
@@ -164,11 +266,12 @@ impl Tally {
 impl Total {
     fn load(conn: &Connection) -> Result<Self, LedgerError> {
         let sql = "SELECT shares, work, energy, covered, immature, balance, paid, fees,
-                          next_extranonce FROM total WHERE id = 1";
-        Ok(conn.query_row(sql, [], |row| {
+                          next_extranonce, tallied FROM total WHERE id = 1";
+        let mut total = conn.query_row(sql, [], |row| {
+            let proven = Tally { shares: row.get(0)?, work: row.get::<_, Wide>(1)?.0 };
             Ok(Self {
-                shares: row.get(0)?,
-                work: row.get::<_, Wide>(1)?.0,
+                proven,
+                saved: Mark { event: row.get(9)?, at: UnixMillis::new(0), proven },
                 energy: row.get::<_, Wide>(2)?.0,
                 covered: row.get::<_, Wide>(3)?.0,
                 immature: row.get::<_, Amount>(4)?.0,
@@ -177,7 +280,9 @@ impl Total {
                 fees: row.get::<_, Amount>(7)?.0,
                 next_extranonce: row.get(8)?,
             })
-        })?)
+        })?;
+        total.saved.at = log::instant_of(conn, total.saved.event)?;
+        Ok(total)
     }
 
     /// Writes the first row.
@@ -185,7 +290,8 @@ impl Total {
         self.write(
             conn,
             "INSERT INTO total(id, shares, work, energy, covered, immature, balance, paid, fees,
-                               next_extranonce) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                               next_extranonce, tallied)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
     }
 
@@ -194,15 +300,16 @@ impl Total {
         self.write(
             conn,
             "UPDATE total SET shares = ?1, work = ?2, energy = ?3, covered = ?4, immature = ?5,
-                              balance = ?6, paid = ?7, fees = ?8, next_extranonce = ?9
+                              balance = ?6, paid = ?7, fees = ?8, next_extranonce = ?9,
+                              tallied = ?10
              WHERE id = 1",
         )
     }
 
     fn write(&self, conn: &Connection, sql: &str) -> Result<(), LedgerError> {
         conn.prepare_cached(sql)?.execute(params![
-            self.shares,
-            Wide(self.work),
+            self.saved.proven.shares,
+            Wide(self.saved.proven.work),
             Wide(self.energy),
             Wide(self.covered),
             Amount(self.immature),
@@ -210,6 +317,7 @@ impl Total {
             Amount(self.paid),
             Amount(self.fees),
             self.next_extranonce,
+            self.saved.event,
         ])?;
         Ok(())
     }
@@ -225,36 +333,41 @@ pub(super) fn next(number: u64, what: &'static str) -> Result<u64, LedgerError> 
     sum(number, 1, what)
 }
 
-fn place(id: WorkerId) -> Option<usize> {
-    usize::try_from(id.get().checked_sub(1)?).ok()
+/// Where the thing with this number is in a list: numbers count from 1.
+pub(super) fn place(id: u32) -> Option<usize> {
+    usize::try_from(id.checked_sub(1)?).ok()
+}
+
+fn never_opened(what: &str, id: u32) -> LedgerError {
+    LedgerError::damaged(format!("{what} {id} was never opened"))
 }
 
 fn load_workers(conn: &Connection) -> Result<Vec<WorkerState>, LedgerError> {
     let mut statement = conn.prepare(
-        "SELECT worker.account, tally.shares, tally.work
+        "SELECT worker.account, tally.shares, tally.work, tally.last_at
          FROM worker JOIN tally ON tally.worker = worker.id ORDER BY worker.id",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(WorkerState {
             account: AccountId::new(row.get(0)?),
-            shares: row.get(1)?,
-            work: row.get::<_, Wide>(2)?.0,
+            tally: Tally { shares: row.get(1)?, work: row.get::<_, Wide>(2)?.0 },
+            last_at: row.get::<_, Option<Instant>>(3)?.map(|at| at.0),
+            unsaved: false,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The newest slice and the event that closed it; nothing and 0 when none is closed.
-fn newest_slice(conn: &Connection) -> Result<(SliceHead, u64), LedgerError> {
-    let sql = "SELECT idx, root, work, shares, close_event FROM slice ORDER BY idx DESC LIMIT 1";
+/// The newest closed slice.
+fn newest_slice(conn: &Connection) -> Result<SliceHead, LedgerError> {
+    let sql = "SELECT idx, root, work, shares FROM slice ORDER BY idx DESC LIMIT 1";
     let mut statement = conn.prepare(sql)?;
     let mut rows = statement.query([])?;
-    let Some(row) = rows.next()? else { return Ok((SliceHead::NONE, 0)) };
-    let head = SliceHead {
+    let Some(row) = rows.next()? else { return Ok(SliceHead::NONE) };
+    Ok(SliceHead {
         index: SliceIndex::new(row.get(0)?),
         root: row.get(1)?,
         work: Work::new(row.get::<_, Wide>(2)?.0),
         shares: row.get(3)?,
-    };
-    Ok((head, row.get(4)?))
+    })
 }

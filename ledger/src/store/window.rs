@@ -9,7 +9,6 @@ use super::log;
 use super::state::{State, Tally};
 use super::values::Wide;
 use crate::error::LedgerError;
-use crate::record;
 use crate::types::{AccountId, SliceIndex};
 use crate::window;
 
@@ -161,15 +160,12 @@ fn add_cut(
 ) -> Result<(), LedgerError> {
     let mut at = Tally { shares: 0, work: edge_start };
     let (opened, closed) = bounds(conn, edge)?;
-    log::for_each_batch(conn, opened, closed, |records| {
-        for share in record::decode_shares(records)? {
-            at.add(Tally { shares: 1, work: share.work.get() })?;
-            let inside = window::inside(at.work, share.work.get(), start);
+    log::for_each_batch(conn, opened, closed, |entries| {
+        for share in entries {
+            at.add(Tally { shares: 1, work: share.work })?;
+            let inside = window::inside(at.work, share.work, start);
             if inside > 0 {
-                let worker = state.worker(share.worker).ok_or_else(|| {
-                    LedgerError::damaged(format!("worker {} was never opened", share.worker))
-                })?;
-                add(weights, worker.account, inside)?;
+                add(weights, state.known_worker(share.worker)?.account, inside)?;
             }
         }
         Ok(())

@@ -14,13 +14,12 @@ use super::meters::Meter;
 use super::pow;
 use super::root::slice_root;
 use super::seen::Seen;
+use super::shares::{self, AuditedShare};
 use crate::error::LedgerError;
 use crate::store::{RawEvent, RawLedger};
 
 /// Problems that are listed; more are counted.
 const LISTED: usize = 100;
-/// Bytes of a share's record: worker 4, work 16, network work 16, instant 8, header 80.
-pub(super) const RECORD: usize = 124;
 
 /// What must be true after the events so far.
 #[derive(Debug)]
@@ -36,6 +35,9 @@ pub(super) struct Audit<'a> {
     pub(super) shares: u64,
     pub(super) work: u128,
     open: BTreeMap<u32, (u64, u128)>,
+    /// The event as of which the tables have the sums of shares, and those sums.
+    pub(super) tallied: u64,
+    pub(super) marked: Marked,
     pub(super) slices: Vec<Slice>,
     pub(super) blocks: HashMap<[u8; 32], Block>,
     pub(super) meters: HashMap<(u32, String), Meter>,
@@ -44,6 +46,17 @@ pub(super) struct Audit<'a> {
     seen: Seen,
     /// Bits met last and the work that they ask for.
     bits: (u32, Option<u128>),
+}
+
+/// The sums of shares at one event.
+#[derive(Debug, Default)]
+pub(super) struct Marked {
+    pub(super) shares: u64,
+    pub(super) work: u128,
+    /// Shares and work by worker.
+    pub(super) workers: Vec<(u64, u128)>,
+    /// Account, shares and work of the slice that was open, in rising order of account.
+    pub(super) open: Vec<(u32, u64, u128)>,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +100,7 @@ pub(super) enum Fault {
 }
 
 impl<'a> Audit<'a> {
-    pub(super) fn new(raw: &'a RawLedger) -> Self {
+    pub(super) fn new(raw: &'a RawLedger, tallied: u64) -> Self {
         Self {
             raw,
             problems: Vec::new(),
@@ -100,6 +113,8 @@ impl<'a> Audit<'a> {
             shares: 0,
             work: 0,
             open: BTreeMap::new(),
+            tallied,
+            marked: Marked::default(),
             slices: Vec::new(),
             blocks: HashMap::new(),
             meters: HashMap::new(),
@@ -127,12 +142,25 @@ impl<'a> Audit<'a> {
         }
         self.last_event = seq;
         match self.take(event) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(Fault::Problem(problem)) => {
                 self.problem(format!("event {seq} ({kind}): {problem}"));
-                Ok(())
             }
-            Err(Fault::Store(error)) => Err(error),
+            Err(Fault::Store(error)) => return Err(error),
+        }
+        if seq == self.tallied {
+            self.marked = self.sums();
+        }
+        Ok(())
+    }
+
+    /// The sums of shares as they are now.
+    fn sums(&self) -> Marked {
+        Marked {
+            shares: self.shares,
+            work: self.work,
+            workers: self.workers.iter().map(|worker| (worker.shares, worker.work)).collect(),
+            open: rows(&self.open),
         }
     }
 
@@ -141,7 +169,7 @@ impl<'a> Audit<'a> {
         let data = event.data.as_deref().unwrap_or_default();
         match event.kind.as_str() {
             "account_opened" => self.account_opened(&body),
-            "batch" => self.batch(event.seq, &body, data),
+            kind if shares::is_batch(kind) => self.batch(event, &body, data),
             "block_abandoned" => self.block_abandoned(&body),
             "block_matured" => self.block_matured(&body),
             "block_orphaned" => self.block_orphaned(&body),
@@ -181,29 +209,25 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    fn batch(&mut self, seq: u64, body: &Body, data: &[u8]) -> Result<(), Fault> {
-        let (records, rest) = data.as_chunks::<RECORD>();
-        if !rest.is_empty() || records.is_empty() {
-            return Err(format!("{} bytes are no whole shares", data.len()).into());
-        }
+    fn batch(&mut self, event: &RawEvent, body: &Body, data: &[u8]) -> Result<(), Fault> {
+        let (seq, kind) = (event.seq, &event.kind);
+        let records = shares::decode(kind, data)?;
         expect("first", body.number("first")?, self.shares.saturating_add(1))?;
         expect("shares", body.number("shares")?, length(records.len()))?;
         expect("slice", body.number("slice")?, length(self.slices.len()).saturating_add(1))?;
-        for record in records {
+        for record in &records {
             self.shares = self.shares.saturating_add(1);
             if let Err(problem) = self.share(record) {
                 let share = self.shares;
-                self.problem(format!("event {seq} (batch): share {share} {problem}"));
+                self.problem(format!("event {seq} ({kind}): share {share} {problem}"));
             }
         }
         Ok(())
     }
 
     /// One share: what it proves, and whose it is.
-    fn share(&mut self, record: &[u8; RECORD]) -> Result<(), String> {
-        let (id, work) = owner_and_work(record);
-        let network_work = u128::from_be_bytes(field(record, 20));
-        let header: [u8; 80] = field(record, 44);
+    fn share(&mut self, share: &AuditedShare) -> Result<(), String> {
+        let AuditedShare { worker: id, work, network_work, header } = *share;
         self.work = self.work.checked_add(work).ok_or("sums past 2^128 - 1")?;
         let worker =
             nth_mut(&mut self.workers, id).ok_or_else(|| format!("is of no worker {id}"))?;
@@ -232,10 +256,7 @@ impl<'a> Audit<'a> {
 
     fn slice_closed(&mut self, seq: u64, body: &Body) -> Result<(), Fault> {
         let index = length(self.slices.len()).saturating_add(1);
-        let rows: Vec<_> = core::mem::take(&mut self.open)
-            .into_iter()
-            .map(|(account, (shares, work))| (account, shares, work))
-            .collect();
+        let rows = rows(&core::mem::take(&mut self.open));
         let shares = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.1));
         let work = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.2));
         let leaves = rows.iter().map(|(account, shares, work)| {
@@ -318,13 +339,9 @@ impl From<LedgerError> for Fault {
     }
 }
 
-/// A share's worker and work.
-pub(super) fn owner_and_work(record: &[u8; RECORD]) -> (u32, u128) {
-    (u32::from_be_bytes(field(record, 0)), u128::from_be_bytes(field(record, 4)))
-}
-
-fn field<const N: usize>(record: &[u8; RECORD], at: usize) -> [u8; N] {
-    *record[at..].first_chunk().expect("the field lies within the record")
+/// Account, shares and work, in rising order of account.
+fn rows(open: &BTreeMap<u32, (u64, u128)>) -> Vec<(u32, u64, u128)> {
+    open.iter().map(|(account, (shares, work))| (*account, *shares, *work)).collect()
 }
 
 /// The thing with this number, which counts from 1.

@@ -1,10 +1,11 @@
 //! The blocks of the log: what they are, what became of them, and whose their money is.
 
-use super::audit::{Audit, Fault, RECORD, expect, length, nth, nth_mut, owner_and_work};
+use super::audit::{Audit, Fault, expect, length, nth, nth_mut};
 use super::body::Body;
 use super::chain;
 use super::money::{self, Credit, Terms};
 use super::pow;
+use super::shares::{decode as decode_shares, is_batch};
 use crate::error::LedgerError;
 
 /// A found block.
@@ -179,13 +180,12 @@ impl Audit<'_> {
             let events = self.raw.events(at, before)?;
             let Some(last) = events.last() else { return Ok(shares) };
             at = last.seq;
-            for event in events.iter().filter(|event| event.kind == "batch") {
+            for event in events.iter().filter(|event| is_batch(&event.kind)) {
                 let data = event.data.as_deref().unwrap_or_default();
-                for record in data.as_chunks::<RECORD>().0 {
-                    let (worker, work) = owner_and_work(record);
-                    let worker =
-                        nth(&self.workers, worker).ok_or_else(|| format!("no worker {worker}"))?;
-                    shares.push((worker.account, work));
+                for share in decode_shares(&event.kind, data)? {
+                    let id = share.worker;
+                    let worker = nth(&self.workers, id).ok_or_else(|| format!("no worker {id}"))?;
+                    shares.push((worker.account, share.work));
                 }
             }
         }

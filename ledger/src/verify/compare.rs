@@ -46,12 +46,16 @@ impl Audit<'_> {
     fn compare_workers(&self, snapshot: &Snapshot, found: &mut Vec<String>) {
         let count = expect("number", snapshot.workers.len(), self.workers.len());
         note(found, "the table of workers", count);
-        for (stored, worker) in snapshot.workers.iter().zip(&self.workers) {
+        // A worker that was opened after the mark had no shares then.
+        let tallies = self.marked.workers.iter().copied().chain(core::iter::repeat((0, 0)));
+        for ((stored, worker), (shares, work)) in
+            snapshot.workers.iter().zip(&self.workers).zip(tallies)
+        {
             let must = RawWorker {
                 account: worker.account,
                 name: worker.name.clone(),
-                shares: worker.shares,
-                work: worker.work,
+                shares,
+                work,
                 energy: worker.energy,
                 covered: worker.covered,
             };
@@ -68,6 +72,14 @@ impl Audit<'_> {
     ) -> Result<(), LedgerError> {
         let count = expect("number", snapshot.slices.len(), self.slices.len());
         note(found, "the table of slices", count);
+        let closed_by = self.slices.last().map_or(0, |slice| slice.closed_by);
+        if self.tallied < closed_by || self.tallied > snapshot.last_event {
+            let tallied = self.tallied;
+            found.push(format!("the sums of shares are as of event {tallied}, which cannot be"));
+        }
+        if snapshot.open != self.marked.open {
+            found.push("the open slice is not stored as the log has it".to_owned());
+        }
         let mut line_end = 0_u128;
         let mut sums: BTreeMap<u32, u128> = BTreeMap::new();
         for (place, (stored, slice)) in snapshot.slices.iter().zip(&self.slices).enumerate() {
@@ -152,8 +164,8 @@ impl Audit<'_> {
             self.workers.iter().fold(0_u128, |sum, one| sum.saturating_add(of(one)))
         };
         let must = RawTotal {
-            shares: self.shares,
-            work: self.work,
+            shares: self.marked.shares,
+            work: self.marked.work,
             energy: sum(|worker| worker.energy),
             covered: sum(|worker| worker.covered),
             immature: fold(|account| account.immature),
@@ -161,6 +173,7 @@ impl Audit<'_> {
             paid: Sats::ZERO,
             fees: fold(|account| account.fees),
             next_extranonce: self.next_extranonce,
+            tallied: self.tallied,
         };
         if *stored != must {
             found.push(format!("the totals are stored as {stored:?}, should be {must:?}"));

@@ -27,6 +27,7 @@ mod money;
 mod pow;
 mod root;
 mod seen;
+mod shares;
 
 use std::path::Path;
 
@@ -78,7 +79,7 @@ pub fn ledger(path: &Path) -> Result<VerifyReport, LedgerError> {
 
 fn audit(raw: &RawLedger) -> Result<VerifyReport, LedgerError> {
     let snapshot = raw.snapshot()?;
-    let mut audit = Audit::new(raw);
+    let mut audit = Audit::new(raw, snapshot.total.tallied);
     for problem in raw.store_problems()? {
         audit.problem(format!("the file: {problem}"));
     }

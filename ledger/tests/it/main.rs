@@ -7,6 +7,8 @@ mod crash;
 #[cfg(test)]
 mod energy;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod reading;
@@ -14,5 +16,7 @@ mod reading;
 mod shares;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tallies;
 #[cfg(test)]
 mod verifying;

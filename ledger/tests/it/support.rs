@@ -120,6 +120,16 @@ impl World {
         assert_sound(&self.path());
     }
 
+    /// The ledger as a kill would leave it now, opened again.
+    pub(crate) fn killed(self, scheme: Scheme) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["pool.sqlite", "pool.sqlite-wal"] {
+            std::fs::copy(self.dir.path().join(name), dir.path().join(name)).unwrap();
+        }
+        let ledger = Ledger::open(&dir.path().join("pool.sqlite"), settings(scheme)).unwrap();
+        Self { dir, ledger, forge: self.forge }
+    }
+
     /// Drops the ledger and opens it again.
     pub(crate) fn reopen(self, scheme: Scheme) -> Self {
         let Self { dir, ledger, forge } = self;

@@ -1,6 +1,6 @@
 //! The auditor finds what is wrong: each test spoils one thing behind the ledger's back.
 
-use ledger::{Share, verify};
+use ledger::{Share, WorkerId, verify};
 use units::Work;
 
 use crate::support::{REWARD, World, pplns, spoil_projections};
@@ -77,8 +77,50 @@ fn tables_that_differ_from_the_log_are_found() {
         ("DELETE FROM credit WHERE kind = 1", "credits nothing where it should credit"),
         ("INSERT INTO pin VALUES (1, zeroblob(32))", "pinned keys"),
         ("DELETE FROM worker WHERE id = 2", "table of workers"),
+        ("UPDATE total SET tallied = 1", "as of event 1, which cannot be"),
+        ("UPDATE total SET tallied = 1000", "as of event 1000, which cannot be"),
+        ("INSERT INTO slice_work VALUES (4, 1, 1, zeroblob(16))", "the open slice"),
     ] {
         let problems = after(world(), sql);
+        assert!(problems.iter().any(|problem| problem.contains(word)), "{sql}: {problems:#?}");
+    }
+}
+
+#[test]
+fn sums_of_the_open_slice_that_differ_from_the_log_are_found() {
+    for (sql, word) in [
+        ("UPDATE slice_work SET work = zeroblob(16) WHERE slice = 4 AND account = 1", "open slice"),
+        ("DELETE FROM slice_work WHERE slice = 4 AND account = 2", "open slice"),
+        ("UPDATE tally SET shares = shares - 1 WHERE worker = 2", "worker"),
+        ("UPDATE total SET work = zeroblob(16)", "totals"),
+        ("UPDATE total SET tallied = tallied - 1", "open slice"),
+        ("UPDATE total SET tallied = tallied + 1", "worker"),
+    ] {
+        let mut world = world();
+        // 12 seconds by the shares' own instants: the sums are written on the way.
+        for _ in 0..6 {
+            world.commit(&[(WorkerId::new(1), 7), (WorkerId::new(2), 11)]);
+        }
+        assert_eq!(world.ledger.open_slice().unwrap().0, 12);
+        world.assert_sound();
+        let problems = after(world, sql);
+        assert!(problems.iter().any(|problem| problem.contains(word)), "{sql}: {problems:#?}");
+    }
+}
+
+#[test]
+fn a_batch_in_another_form_is_found() {
+    // Lengths of the tables at 0, 4 and 8, then one block, 52 bytes, and two works.
+    for (sql, word) in [
+        ("X'00000001000000010000'", "no whole shares"),
+        ("substr(data, 1, 11) || X'01' || substr(data, 13)", "no whole shares"),
+        ("substr(data, 1, 80) || substr(data, 65, 16) || substr(data, 97)", "no whole shares"),
+        ("substr(data, 1, 63) || X'55' || substr(data, 65)", "not of a block of 597"),
+        ("substr(data, 1, length(data) - 54)", "no whole shares"),
+        ("data || substr(data, -54)", "its shares is 2, should be 3"),
+    ] {
+        let set = format!("UPDATE event SET data = CAST({sql} AS BLOB) WHERE seq = 5");
+        let problems = after(world(), &set);
         assert!(problems.iter().any(|problem| problem.contains(word)), "{sql}: {problems:#?}");
     }
 }
@@ -109,7 +151,7 @@ fn a_log_that_was_changed_is_found() {
             "it was immature",
         ),
         (
-            "UPDATE event SET data = CAST(substr(data, 2) AS BLOB) WHERE kind = 'batch' AND seq = 5",
+            "UPDATE event SET data = CAST(substr(data, 2) AS BLOB) WHERE kind = 'shares' AND seq = 5",
             "no whole shares",
         ),
         (
@@ -157,7 +199,7 @@ fn the_same_share_twice_is_found() {
         world.ledger.commit(core::slice::from_ref(&share)).unwrap();
     }
     let report = verify::ledger(&world.path()).unwrap();
-    assert_eq!(report.problems, ["event 24 (batch): share 11 stands in the log twice"]);
+    assert_eq!(report.problems, ["event 24 (shares): share 11 stands in the log twice"]);
 }
 
 #[test]

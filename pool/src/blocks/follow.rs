@@ -18,9 +18,10 @@ use crate::{
     node::Seen,
 };
 
-/// How often blocks are looked up while no new template says that the chain has moved, and how
-/// often one that the node does not know is handed in again.
+/// How often blocks are looked up while no new template says that the chain has moved.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
+/// The most of these from one time that a block is handed in again to the next: a minute.
+const AGAIN_MOST: u32 = 12;
 
 /// A block whose fate is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +62,42 @@ enum Cause {
 /// The open blocks and the last tip that all of them were looked up under.
 #[derive(Debug, Default)]
 struct Open {
-    blocks: HashMap<BlockId, Tracked>,
+    blocks: HashMap<BlockId, (Tracked, Again)>,
     tip: Option<[u8; 32]>,
+}
+
+impl Open {
+    fn add(&mut self, block: Tracked) {
+        self.blocks.insert(block.hash, (block, Again::default()));
+    }
+}
+
+/// When a block that the node does not know is handed in again: at the next look, then after
+/// twice as many each time, since a node that lacks its parent may lack it for long.
+#[derive(Debug, Default)]
+struct Again {
+    /// The node that it was last handed in to: another one gets it at once.
+    node: Option<usize>,
+    /// Looks to be let pass.
+    left: u32,
+    /// Looks from the last time to the next.
+    step: u32,
+}
+
+impl Again {
+    /// Whether this look is the one.
+    fn due(&mut self, node: usize) -> bool {
+        if self.node != Some(node) {
+            *self = Self { node: Some(node), ..Self::default() };
+        }
+        if self.left > 0 {
+            self.left -= 1;
+            return false;
+        }
+        self.step = (self.step * 2).clamp(1, AGAIN_MOST);
+        self.left = self.step - 1;
+        true
+    }
 }
 
 impl Follower {
@@ -74,18 +109,24 @@ impl Follower {
         let mut open = self.take_up().await?;
         let mut tick = interval(FOLLOW_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut templates_end = false;
+        let (mut templates_end, mut on) = (false, None);
         loop {
             tokio::select! {
                 biased;
                 tracked = self.tracked.recv() => {
                     let Some(tracked) = tracked else { return Ok(()) };
-                    open.blocks.insert(tracked.hash, tracked);
+                    open.add(tracked);
                     // The template that the block brought about may have been here before it.
                     self.round(&mut open, Cause::Template).await?;
                 }
                 changed = self.templates.changed(), if !templates_end => match changed {
-                    Ok(()) => self.round(&mut open, Cause::Template).await?,
+                    Ok(()) => {
+                        let prev_hash = |seen: &Arc<Seen>| seen.template.prev_hash;
+                        let tip = self.templates.borrow_and_update().as_ref().map(prev_hash);
+                        if std::mem::replace(&mut on, tip) != tip {
+                            self.round(&mut open, Cause::Template).await?;
+                        }
+                    }
                     // The shutdown has begun; found blocks still come.
                     Err(_) => templates_end = true,
                 },
@@ -102,7 +143,7 @@ impl Follower {
             let on_chain = block.state == BlockState::OnChain;
             let (hash, height) = (block.hash, block.height);
             let handed_in = on_chain.then(|| self.desk.nodes.active_index());
-            open.blocks.insert(hash, Tracked { hash, height, on_chain, handed_in });
+            open.add(Tracked { hash, height, on_chain, handed_in });
         }
         Ok(open)
     }
@@ -115,12 +156,12 @@ impl Follower {
         let extends = self.extends(open.tip).await;
         let mut complete = true;
         let mut resolved = Vec::new();
-        for (hash, block) in &mut open.blocks {
+        for (hash, (block, again)) in &mut open.blocks {
             let depth = (info.blocks + 1).saturating_sub(block.height);
             if extends && block.on_chain && depth < self.maturity {
                 continue;
             }
-            match self.look_up(block, info.blocks, cause).await? {
+            match self.look_up(block, again, info.blocks, cause).await? {
                 Some(true) => resolved.push(*hash),
                 Some(false) => {}
                 None => complete = false,
@@ -144,6 +185,7 @@ impl Follower {
     async fn look_up(
         &self,
         block: &mut Tracked,
+        again: &mut Again,
         tip_height: u32,
         cause: Cause,
     ) -> Result<Option<bool>, LedgerUnavailable> {
@@ -161,7 +203,7 @@ impl Follower {
         let behind = tip_height.saturating_sub(block.height);
         let active = self.desk.nodes.active_index();
         if header.is_none() && (behind == 0 || block.handed_in != Some(active)) {
-            if cause == Cause::Tick {
+            if cause == Cause::Tick && again.due(active) {
                 block.handed_in = self.desk.submit_again(hash).await?.then_some(active);
             }
             return Ok(Some(false));
@@ -173,5 +215,20 @@ impl Follower {
             self.desk.news(hash, BlockNews::GivenUp).await?;
         }
         Ok(Some(behind >= self.maturity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_does_not_know_is_handed_in_again_ever_more_rarely() {
+        let mut again = Again::default();
+        let looks = |again: &mut Again, node, count| -> Vec<usize> {
+            (0..count).filter(|_| again.due(node)).collect()
+        };
+        assert_eq!(looks(&mut again, 0, 60), [0, 1, 3, 7, 15, 27, 39, 51]);
+        assert_eq!(looks(&mut again, 1, 4), [0, 1, 3], "another node gets it at once");
     }
 }

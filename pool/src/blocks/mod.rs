@@ -241,7 +241,7 @@ mod tests {
             "previousblockhash": hex::encode([tip; 32]),
         }));
         let at = Moment { mono: Duration::ZERO, unix: UnixMillis::new(0) };
-        Arc::new(Seen { template: template.unwrap(), at })
+        Arc::new(Seen::new(template.unwrap(), at))
     }
 
     #[test]

@@ -39,8 +39,9 @@ pub(super) struct Entry {
     /// Where the block is, once it has come.
     pub(super) place: Option<Place>,
     pub(super) tx_count: usize,
-    /// Order in which blocks with all their ancestors came; `None` while some are missing.
-    pub(super) sequence: Option<u64>,
+    /// Order in which blocks with all their ancestors came, below zero where somebody preferred the
+    /// block since; `None` while some are missing.
+    pub(super) sequence: Option<i64>,
     /// Invalid, or descends from an invalid block, or an operator said so.
     pub(super) failed: bool,
     /// What the block spent, while it is on the best chain.
@@ -64,7 +65,7 @@ impl Entry {
 pub(super) struct Index {
     entries: Vec<Entry>,
     by_hash: HashMap<BlockHash, Id>,
-    next_sequence: u64,
+    next_sequence: i64,
 }
 
 impl Index {

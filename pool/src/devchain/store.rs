@@ -74,6 +74,8 @@ pub(super) enum Kind {
     Invalidate,
     /// An operator called `reconsiderblock`; the payload is a hash.
     Reconsider,
+    /// A caller of `preciousblock` preferred a block; the payload is a hash.
+    Prefer,
 }
 
 impl Kind {
@@ -82,11 +84,13 @@ impl Kind {
             Self::Block => 1,
             Self::Invalidate => 2,
             Self::Reconsider => 3,
+            Self::Prefer => 4,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Block, Self::Invalidate, Self::Reconsider].into_iter().find(|k| k.code() == code)
+        let all = [Self::Block, Self::Invalidate, Self::Reconsider, Self::Prefer];
+        all.into_iter().find(|kind| kind.code() == code)
     }
 }
 

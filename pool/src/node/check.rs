@@ -100,7 +100,7 @@ fn check_value(template: &Template, network: Network) -> Result<(), TemplateErro
 }
 
 /// What a block of this height brings besides fees.
-fn subsidy(height: u32, network: Network) -> Sats {
+pub(super) fn subsidy(height: u32, network: Network) -> Sats {
     let halvings = height / network.halving();
     let subsidy = FIRST_SUBSIDY.checked_shr(halvings).unwrap_or(0);
     Sats::from_sat(subsidy).expect("at most 50 coins")
@@ -108,7 +108,7 @@ fn subsidy(height: u32, network: Network) -> Sats {
 
 /// The script that commits to the witnesses of these transactions, with the reserved value of 32
 /// zero bytes that the pool's coinbases carry (BIP 141).
-fn commitment_script(wtxids: Vec<Wtxid>) -> Vec<u8> {
+pub(super) fn commitment_script(wtxids: Vec<Wtxid>) -> Vec<u8> {
     // The coinbase's own witness is counted as zero, so that there is always a root.
     let leaves = std::iter::once(Wtxid::all_zeros()).chain(wtxids);
     let root = merkle_tree::calculate_root(leaves).expect("one leaf at the least");

@@ -79,6 +79,17 @@ pub struct BlockPosition {
     pub height: u32,
 }
 
+/// What a block's header says to the block on top of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeaderFacts {
+    /// The block's height.
+    pub(super) height: u32,
+    /// Median time of it and the ten before it, Unix seconds.
+    pub(super) median_time: u32,
+    /// Its own compact target.
+    pub(super) bits: u32,
+}
+
 /// The best chain's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TipPosition {
@@ -270,6 +281,37 @@ impl NodeClient {
         }
     }
 
+    /// What the header of a block on the best chain says (hash in internal order).
+    pub(super) async fn header_facts(&self, hash: &[u8; 32]) -> Result<HeaderFacts, NodeError> {
+        const METHOD: &str = "getblockheader";
+        #[derive(Deserialize)]
+        struct Raw {
+            height: u32,
+            mediantime: u32,
+            bits: String,
+        }
+        let raw: Raw =
+            self.read(METHOD, self.call(METHOD, json!([display_hash(hash), true])).await?)?;
+        let bits = self.compact(METHOD, &raw.bits)?;
+        Ok(HeaderFacts { height: raw.height, median_time: raw.mediantime, bits })
+    }
+
+    /// Height and compact target of the next block, where the node says them.
+    pub(super) async fn next_block(&self) -> Result<Option<(u32, u32)>, NodeError> {
+        const METHOD: &str = "getmininginfo";
+        #[derive(Deserialize)]
+        struct Raw {
+            next: Option<Next>,
+        }
+        #[derive(Deserialize)]
+        struct Next {
+            height: u32,
+            bits: String,
+        }
+        let raw: Raw = self.read(METHOD, self.call(METHOD, json!([])).await?)?;
+        raw.next.map(|next| Ok((next.height, self.compact(METHOD, &next.bits)?))).transpose()
+    }
+
     /// Hash (internal order) of the best chain's block at `height`; `None` above the tip.
     ///
     /// # Errors
@@ -446,6 +488,11 @@ impl NodeClient {
     fn hash(&self, method: &str, text: Option<&str>) -> Result<[u8; 32], NodeError> {
         text.and_then(parse_hash)
             .ok_or_else(|| self.malformed(method, "a block hash is not 64 hex digits".to_owned()))
+    }
+
+    fn compact(&self, method: &str, text: &str) -> Result<u32, NodeError> {
+        u32::from_str_radix(text, 16)
+            .map_err(|_| self.malformed(method, "field 'bits' is not 8 hex digits".to_owned()))
     }
 
     /// The error of a template that cannot be true.

@@ -14,12 +14,14 @@
 mod backoff;
 mod check;
 mod client;
+mod empty;
 mod error;
 mod http;
 mod nodes;
 mod settings;
 mod standby;
 mod template;
+mod tip;
 mod watch;
 
 pub use client::{BlockPosition, ChainInfo, NodeClient, SubmitAnswer, TipPosition};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use config::Secret;
 
 /// Everything [`super::NodeClient`] has to know. The password never leaves `auth`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeSettings {
     /// `http://host:port`, without user or password in it.
     pub url: String,
@@ -21,7 +21,7 @@ pub struct NodeSettings {
 }
 
 /// Credentials for the node's RPC server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
     /// `rpcuser` and `rpcpassword`, or an `rpcauth` line's user and password.
     UserPassword(String, Secret),

@@ -50,8 +50,8 @@ pub(super) async fn better(nodes: &Nodes, look: Duration) -> Better {
 /// The node's chain, where it is the right one and blocks can be mined on it.
 async fn well(node: &NodeClient) -> Option<ChainInfo> {
     let info = node.check_network().await.ok()?;
-    node.get_block_template(None).await.ok()?;
-    Some(info)
+    let template = node.get_block_template(None).await.ok()?;
+    (template.prev_hash == info.best_block).then_some(info)
 }
 
 /// Why a node should be followed instead of one that is at height `own`.

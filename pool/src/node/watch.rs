@@ -1,13 +1,8 @@
 //! Keeps the newest template in a watch channel, and says in words when it cannot.
 //!
-//! Three sources race: the long poll (`getblocktemplate` with the last `longpollid`), which
-//! brings the new template itself; `waitfornewblock`, which on Bitcoin Core returns sooner; and a
-//! slow timer, which refreshes the time and the transactions of a quiet chain. The long poll is
-//! not abandoned while the tip stays: an abandoned one would hold a worker thread of the node
-//! until its next block.
+//! Read [`watch_templates`]: which node is followed, and what becomes of one that fails. How a node
+//! is followed is in [`super::tip`].
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,18 +12,12 @@ use units::Moment;
 
 use super::Clock;
 use super::backoff::Jitter;
-use super::client::NodeClient;
 use super::error::NodeError;
 use super::nodes::Nodes;
 use super::standby;
 use super::template::Template;
+use super::tip::Watcher;
 
-/// How long one long poll may stay unanswered; a tip that old is worth a look anyway.
-const LONG_POLL_LIMIT: Duration = Duration::from_secs(900);
-/// One `waitfornewblock`; the node answers at its end even without a block.
-const WAIT_MS: u32 = 30_000;
-/// Between looks at the tip on a node that lacks `waitfornewblock`.
-const POLL: Duration = Duration::from_millis(500);
 /// The first wait after a failure, and the longest.
 const BACKOFF_BASE: Duration = Duration::from_millis(200);
 const BACKOFF_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +29,19 @@ pub struct Seen {
     pub template: Template,
     /// When the node's answer was complete.
     pub at: Moment,
+    /// When the pool first heard of the block that it builds on, which a node says before it has a
+    /// template; `at` where the template itself was the news, and for later ones of the same tip.
+    pub heard: Moment,
+    /// Whether it is the pool's own, without transactions, given out until the node's is there.
+    pub empty: bool,
+}
+
+impl Seen {
+    /// A template of the node that was itself the first word of its tip.
+    #[must_use]
+    pub const fn new(template: Template, at: Moment) -> Self {
+        Self { template, at, heard: at, empty: false }
+    }
 }
 
 /// How the node is doing.
@@ -72,8 +74,8 @@ pub struct TemplateSink {
 /// What an operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchSettings {
-    /// A template this old is fetched anew, for its time and transactions.
-    pub refresh: Duration,
+    /// Between looks at the template of a tip that stays, for its time and transactions.
+    pub poll: Duration,
     /// Between looks at the nodes that stand by.
     pub look: Duration,
     /// On a template older than this nobody mines: until then a node that takes over must be as
@@ -84,7 +86,7 @@ pub struct WatchSettings {
 impl Default for WatchSettings {
     fn default() -> Self {
         Self {
-            refresh: Duration::from_secs(30),
+            poll: Duration::from_secs(5),
             look: Duration::from_secs(10),
             max_age: Duration::from_secs(90),
         }
@@ -107,7 +109,8 @@ pub async fn watch_templates(
     while !cancel.is_cancelled() {
         let took_over = followed != nodes.active_index();
         let client = nodes.active();
-        let watcher = Watcher { client, settings, clock: &clock, sink: &sink, took_over };
+        let watcher =
+            Watcher { client, settings, clock: &clock, sink: &sink, took_over, jitter: &jitter };
         let before = sink.templates.borrow().clone();
         let error = tokio::select! {
             biased;
@@ -160,132 +163,5 @@ impl Failures {
         }
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         failures.is_multiple_of(count).then_some(failures / count)
-    }
-}
-
-/// One stretch of good weather.
-struct Watcher<'a> {
-    client: &'a NodeClient,
-    settings: WatchSettings,
-    clock: &'a Clock,
-    sink: &'a TemplateSink,
-    /// Whether the newest template is another node's.
-    took_over: bool,
-}
-
-/// How far ahead of this machine's clock a template's time may be: what other nodes bear with.
-const AHEAD_MAX: u64 = 2 * 3600;
-
-type LongPoll<'a> = Pin<Box<dyn Future<Output = Result<Template, NodeError>> + Send + 'a>>;
-
-impl Watcher<'_> {
-    /// Publishes template after template; returns with the first failure.
-    async fn run(&self) -> NodeError {
-        match self.follow().await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        }
-    }
-
-    async fn follow(&self) -> Result<std::convert::Infallible, NodeError> {
-        let info = self.client.check_network().await?;
-        let first = self.client.get_block_template(None).await?;
-        if first.prev_hash == info.best_block && first.height != info.blocks.saturating_add(1) {
-            let why = format!("field 'height' is {} on a chain of {}", first.height, info.blocks);
-            return Err(self.client.untrue_template(&why));
-        }
-        self.refuse_older(&first)?;
-        let mut seen = self.publish(first)?;
-        loop {
-            seen = self.follow_tip(seen).await?;
-        }
-    }
-
-    /// A node that takes over and is behind would make good work stale, and have blocks found that
-    /// the chain has left behind.
-    fn refuse_older(&self, template: &Template) -> Result<(), NodeError> {
-        let last = self.sink.templates.borrow().clone().filter(|_| self.took_over);
-        let Some(last) = last else { return Ok(()) };
-        let age = (self.clock)().mono.saturating_sub(last.at.mono);
-        if template.height >= last.template.height || age >= self.settings.max_age {
-            return Ok(());
-        }
-        let (height, known) = (template.height, last.template.height);
-        Err(NodeError::Behind { url: self.client.url().to_owned(), height, known })
-    }
-
-    /// Stays with one long poll until the tip moves; returns the template on the new tip.
-    async fn follow_tip(&self, mut seen: Arc<Seen>) -> Result<Arc<Seen>, NodeError> {
-        let tip = seen.template.prev_hash;
-        let mut long_poll = self.long_poll(&seen.template);
-        let mut moved = std::pin::pin!(self.moved(tip));
-        loop {
-            tokio::select! {
-                biased;
-                template = &mut long_poll => {
-                    seen = self.publish(template?)?;
-                    if seen.template.prev_hash != tip {
-                        return Ok(seen);
-                    }
-                    long_poll = self.long_poll(&seen.template);
-                }
-                result = &mut moved => {
-                    result?;
-                    return self.publish(self.client.get_block_template(None).await?);
-                }
-                () = tokio::time::sleep(self.settings.refresh) => {
-                    seen = self.publish(self.client.get_block_template(None).await?)?;
-                    if seen.template.prev_hash != tip {
-                        return Ok(seen);
-                    }
-                }
-            }
-        }
-    }
-
-    fn long_poll(&self, template: &Template) -> LongPoll<'_> {
-        let id = template.longpollid.clone();
-        Box::pin(async move {
-            if id.is_empty() {
-                return std::future::pending().await;
-            }
-            match self.client.get_block_template(Some((&id, LONG_POLL_LIMIT))).await {
-                Err(NodeError::TimedOut { .. }) => self.client.get_block_template(None).await,
-                outcome => outcome,
-            }
-        })
-    }
-
-    /// Returns once the node's tip is not `tip`.
-    async fn moved(&self, tip: [u8; 32]) -> Result<(), NodeError> {
-        loop {
-            let now = match self.client.wait_for_new_block(WAIT_MS, Some(&tip)).await {
-                Ok(position) => position.hash,
-                Err(error) if error.rpc_code().is_some() => {
-                    tokio::time::sleep(POLL).await;
-                    self.client.blockchain_info().await?.best_block
-                }
-                Err(error) => return Err(error),
-            };
-            if now != tip {
-                return Ok(());
-            }
-        }
-    }
-
-    fn publish(&self, template: Template) -> Result<Arc<Seen>, NodeError> {
-        let at = (self.clock)();
-        if u64::from(template.cur_time) > at.unix.seconds() + AHEAD_MAX {
-            let why = "field 'curtime' is more than two hours ahead of this machine's clock";
-            return Err(self.client.untrue_template(why));
-        }
-        let seen = Arc::new(Seen { template, at });
-        self.sink.templates.send_replace(Some(Arc::clone(&seen)));
-        self.sink.status.send_if_modified(|status| {
-            let changed = *status != NodeStatus::Working;
-            *status = NodeStatus::Working;
-            changed
-        });
-        Ok(seen)
     }
 }

@@ -106,6 +106,31 @@ fn a_reorganization_gives_coins_and_transactions_back() {
 }
 
 #[test]
+fn a_block_is_preferred_to_those_of_as_much_work_and_over_restarts() {
+    let mut rig = Rig::new();
+    rig.grow(3);
+    let (first, second) = (branch(&mut rig, 2), rig.block(|block| block.header.time += 1));
+    assert_eq!(rig.submit(&first[0]), "accepted");
+    assert_eq!(rig.submit(&second), "inconclusive");
+    let prefer = |rig: &mut Rig, block: &Block| {
+        rig.call("preciousblock", json!([block.block_hash().to_string()]))
+    };
+    // Whoever was preferred last, as often as it is asked for.
+    for block in [&second, &first[0], &second] {
+        assert_eq!(prefer(&mut rig, block).unwrap(), Value::Null);
+        assert_eq!(rig.tip(), block.block_hash());
+    }
+    let mut rig = rig.reopen(FIXED);
+    assert_eq!(rig.tip(), second.block_hash());
+    // Work counts for more.
+    assert_eq!(rig.submit(&first[1]), "accepted");
+    assert_eq!(prefer(&mut rig, &second).unwrap(), Value::Null);
+    assert_eq!(rig.tip(), first[1].block_hash());
+    let unknown = rig.call("preciousblock", json!(["07".repeat(32)])).unwrap_err();
+    assert!(unknown.contains("-5") && unknown.contains("Block not found"), "{unknown}");
+}
+
+#[test]
 fn verdicts_of_an_operator_hold_until_taken_back_and_over_restarts() {
     let mut rig = Rig::new();
     rig.grow(4);

@@ -8,9 +8,14 @@
     reason = "helpers of tests; clippy allows it in their functions alone"
 )]
 
+#[path = "../support/between.rs"]
+mod between;
 mod chain;
 mod http;
+mod jobs;
 mod rig;
 mod rules;
 mod served;
 mod watch;
+#[path = "../support/work.rs"]
+mod work;

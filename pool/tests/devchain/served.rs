@@ -9,7 +9,7 @@ use bitcoin::consensus::encode::serialize;
 use bitcoin::hashes::Hash as _;
 use config::Secret;
 use pool::devchain::{Credentials, DevChain, Options, serve};
-use pool::node::{Auth, Network, NodeClient, NodeSettings, SubmitAnswer};
+use pool::node::{Auth, Clock, Network, NodeClient, NodeSettings, SubmitAnswer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,7 +40,18 @@ impl Server {
         hand: Hand,
         options: Options,
     ) -> Self {
-        let chain = DevChain::open(dir.path(), options, hand.clock()).unwrap();
+        let clock = hand.clock();
+        Self::start_by(dir, address, (hand, clock), options).await
+    }
+
+    /// The same by another clock than the hand's.
+    pub(crate) async fn start_by(
+        dir: tempfile::TempDir,
+        address: SocketAddr,
+        (hand, clock): (Hand, Clock),
+        options: Options,
+    ) -> Self {
+        let chain = DevChain::open(dir.path(), options, clock).unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();

@@ -18,7 +18,7 @@ type Templates = watch::Receiver<Option<Arc<Seen>>>;
 
 /// Looks at the nodes that stand by come quickly here.
 const QUICK: WatchSettings = WatchSettings {
-    refresh: Duration::from_secs(30),
+    poll: Duration::from_secs(30),
     look: Duration::from_millis(30),
     max_age: Duration::from_secs(90),
 };

@@ -7,6 +7,7 @@ mod block_life;
 mod node_loss;
 mod real;
 mod refusals;
+mod renewal;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_nodes;

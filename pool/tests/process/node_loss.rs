@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{ADDRESS, Miner, PATIENCE};
 
-struct Chain {
-    address: SocketAddr,
+pub(crate) struct Chain {
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
     served: JoinHandle<()>,
 }
@@ -28,8 +28,18 @@ struct Chain {
 impl Chain {
     /// Opens the chain kept in `dir`, or begins it, and answers at `address`.
     async fn serve(dir: &Path, address: SocketAddr, clock: Clock) -> (Self, u32) {
+        Self::of_work(dir, address, clock, 20_000).await
+    }
+
+    /// The same, with blocks of so much work.
+    pub(crate) async fn of_work(
+        dir: &Path,
+        address: SocketAddr,
+        clock: Clock,
+        start_work: u32,
+    ) -> (Self, u32) {
         let now: node::Clock = Arc::new(move || clock.now());
-        let options = devchain::Options { start_work: 20_000, ..devchain::Options::default() };
+        let options = devchain::Options { start_work, ..devchain::Options::default() };
         let chain = DevChain::open(&dir.join("chain"), options, now).unwrap();
         let height = chain.tip().0;
         let listener = TcpListener::bind(address).await.unwrap();
@@ -42,7 +52,7 @@ impl Chain {
         (Self { address, stop, served }, height)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.served.await.unwrap();
     }

@@ -35,7 +35,7 @@ pub(crate) struct Pool {
     child: Child,
     pub(crate) stratum: SocketAddr,
     pub(crate) http: SocketAddr,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Pool {
@@ -68,7 +68,7 @@ impl Pool {
         let stratum = next("stratum").trim_start_matches("stratum+tcp://").parse().unwrap();
         let http =
             next("page").trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
-        Self { child, stratum, http, _stdout: stdout }
+        Self { child, stratum, http, stdout }
     }
 
     /// As SIGKILL would have it: no handler runs, nothing is flushed.
@@ -76,10 +76,25 @@ impl Pool {
         drop(self);
     }
 
+    /// Sends a signal: `HUP`, `USR2`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Waits until another image of the pool has said where it serves.
+    pub(crate) fn wait_for_another_image(&mut self) {
+        let mut line = String::new();
+        for name in ["stratum", "page"] {
+            line.clear();
+            self.stdout.read_line(&mut line).unwrap();
+            assert!(line.starts_with(name), "{line:?}");
+        }
+    }
+
     /// SIGTERM, and the exit status that follows.
     pub(crate) fn stop(mut self) -> bool {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait().unwrap().success()
     }
 
@@ -161,14 +176,34 @@ impl Miner {
     }
 
     pub(crate) fn connect_as(address: SocketAddr, user: &str) -> Self {
+        // A millionth of difficulty 1: a share each 4,300 hashes.
+        Self::connect_with(address, user, "d=0.000001")
+    }
+
+    /// A miner that asks for no difficulty.
+    pub(crate) fn connect_plainly(address: SocketAddr) -> Self {
+        Self::connect_with(address, &format!("{ADDRESS}.plain"), "x")
+    }
+
+    /// Whether the pool keeps the connection.
+    pub(crate) fn stays(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(500) {
+            if !self.exchange() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn connect_with(address: SocketAddr, user: &str, password: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         let start = Instant::now();
         let settings = ClientSettings {
             user: user.to_owned(),
-            // A millionth of difficulty 1: a share each 4,300 hashes.
-            password: "d=0.000001".to_owned(),
+            password: password.to_owned(),
             agent: "test".to_owned(),
             version_mask: 0,
             suggest_difficulty: None,

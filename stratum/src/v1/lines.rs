@@ -1,5 +1,5 @@
 //! Cuts a stream of bytes into lines, with a limit, scanning each byte once and copying only what
-//! a read left unfinished.
+//! a read left unfinished. Nothing is left allocated behind a finished line.
 
 use defences::{Defence, stands};
 
@@ -13,10 +13,17 @@ pub(crate) struct LineBuffer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineTooLong;
 
-/// Capacity kept for the next unfinished line; more is given back.
-const KEEP: usize = 2048;
-
 impl LineBuffer {
+    /// What was read and is no line yet.
+    pub(crate) fn unfinished(&self) -> &[u8] {
+        &self.partial
+    }
+
+    /// Goes on from what another buffer had.
+    pub(crate) fn from_unfinished(bytes: &[u8]) -> Self {
+        Self { partial: bytes.to_vec() }
+    }
+
     /// Takes what one read brought and calls `each` with every finished line, newline taken off.
     /// `limit` is asked before each line, since it may change as lines are understood; `each`
     /// returning an error ends it.
@@ -32,7 +39,7 @@ impl LineBuffer {
     {
         let too_long =
             |length: usize, state: &S| stands(Defence::LineLength) && length > limit(state);
-        while let Some(end) = input.iter().position(|&byte| byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', input) {
             let (head, tail) = (&input[..end], &input[end + 1..]);
             input = tail;
             if too_long(self.partial.len() + head.len(), state) {
@@ -41,16 +48,16 @@ impl LineBuffer {
             if self.partial.is_empty() {
                 each(state, head)?;
             } else {
-                self.partial.extend_from_slice(head);
-                let result = each(state, &self.partial);
-                self.partial.clear();
-                self.partial.shrink_to(KEEP);
-                result?;
+                let mut line = std::mem::take(&mut self.partial);
+                line.extend_from_slice(head);
+                each(state, &line)?;
             }
         }
         if too_long(self.partial.len() + input.len(), state) {
             return Err(LineTooLong.into());
         }
+        // As many as there are: most connections that wait with half a line wait for long.
+        self.partial.reserve_exact(input.len());
         self.partial.extend_from_slice(input);
         Ok(())
     }

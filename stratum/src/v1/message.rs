@@ -12,7 +12,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use units::Difficulty;
 
-use crate::judge::Submit;
+use crate::judge::{Extranonce2, Submit};
 
 /// One line: a request, a notification or an answer.
 #[derive(Debug, Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) struct Message<'a> {
 }
 
 /// A JSON string, borrowed where it has no escapes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A request's identifier, echoed as it came.
@@ -46,7 +46,7 @@ pub(crate) enum Id {
 const MAX_ID: usize = 64;
 
 /// The parameters of `mining.submit`, still text.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SubmitParams<'a> {
     pub(crate) worker: Text<'a>,
     pub(crate) job: Text<'a>,
@@ -84,7 +84,7 @@ impl Id {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
-            Self::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::Number(number) => write_decimal(out, *number),
             Self::Other(text) => out.extend_from_slice(text.as_bytes()),
         }
     }
@@ -93,10 +93,8 @@ impl Id {
 impl SubmitParams<'_> {
     /// The numbers of a share; the message says which parameter is wrong.
     pub(crate) fn share(&self, xn2_size: usize) -> Result<Submit, &'static str> {
-        let agreed = stands(Defence::Extranonce2Size);
-        let mut xn2 = vec![0; if agreed { xn2_size } else { self.xn2.0.len() / 2 }];
-        hex::decode_to_slice(unprefixed(&self.xn2.0), &mut xn2)
-            .map_err(|_| "extranonce2 is not hexadecimal of the agreed length")?;
+        let xn2 = extranonce2(unprefixed(&self.xn2.0), xn2_size)
+            .ok_or("extranonce2 is not hexadecimal of the agreed length")?;
         let ntime = hex_u32(&self.ntime.0).ok_or("ntime is not 8 hexadecimal digits")?;
         let nonce = hex_u32(&self.nonce.0).ok_or("nonce is not 8 hexadecimal digits")?;
         let version_bits = match &self.version_bits {
@@ -139,9 +137,22 @@ pub(crate) fn unprefixed(text: &str) -> &str {
     text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text)
 }
 
+/// As many bytes as were agreed on, in hexadecimal.
+fn extranonce2(text: &str, size: usize) -> Option<Extranonce2> {
+    let size = if stands(Defence::Extranonce2Size) { size } else { text.len() / 2 };
+    let mut bytes = [0; Extranonce2::MAX];
+    let bytes = bytes.get_mut(..size)?;
+    hex::decode_to_slice(text, bytes).ok()?;
+    Extranonce2::new(bytes)
+}
+
 /// A user name without what people copy along with one: spaces, control characters, a byte order
 /// mark.
 pub(crate) fn user_name(text: &str) -> &str {
+    let graphic = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    if graphic(text.as_bytes().first()) && graphic(text.as_bytes().last()) {
+        return text;
+    }
     text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}')
 }
 
@@ -179,12 +190,21 @@ pub(crate) fn write_result(out: &mut Vec<u8>, id: &Id, result: &str) {
     out.extend_from_slice(b",\"error\":null}\n");
 }
 
+/// The answer to a share that was recorded, which is most of what a pool says: in one piece.
+pub(crate) fn write_true(out: &mut Vec<u8>, id: &Id) {
+    const END: &[u8] = b",\"result\":true,\"error\":null}\n";
+    out.reserve(64);
+    out.extend_from_slice(b"{\"id\":");
+    id.write(out);
+    out.extend_from_slice(END);
+}
+
 /// `{"id":…,"result":null,"error":[code,"message",null]}`.
 pub(crate) fn write_error(out: &mut Vec<u8>, id: &Id, code: u16, message: &str) {
     out.extend_from_slice(b"{\"id\":");
     id.write(out);
     out.extend_from_slice(b",\"result\":null,\"error\":[");
-    out.extend_from_slice(code.to_string().as_bytes());
+    write_decimal(out, code.into());
     out.push(b',');
     out.extend_from_slice(quoted(message).as_bytes());
     out.extend_from_slice(b",null]}\n");
@@ -210,6 +230,20 @@ pub(crate) fn difficulty_json(difficulty: Difficulty) -> String {
     } else {
         serde_json::Number::from_f64(value).map_or_else(|| "1".to_owned(), |n| n.to_string())
     }
+}
+
+fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(number % 10).expect("a digit");
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
 }
 
 /// A JSON string.
@@ -247,7 +281,7 @@ mod tests {
                 .and_then(|params| params.share(2))
         };
         let five = parse(r#"["w","1","00fF","495FAB29","7c2bac1d"]"#).unwrap();
-        assert_eq!(five.xn2, [0, 255]);
+        assert_eq!(*five.xn2, [0, 255]);
         assert_eq!((five.ntime, five.nonce), (0x495f_ab29, 0x7c2b_ac1d));
         assert_eq!(five.version_bits, None);
         let six = parse(r#"["w","1","0000","1","2","1fffe000"]"#).unwrap();
@@ -280,12 +314,18 @@ mod tests {
     fn answers_are_whole_lines() {
         let mut out = Vec::new();
         write_result(&mut out, &Id::Number(1), "true");
+        write_true(&mut out, &Id::Number(u64::MAX));
+        write_true(&mut out, &Id::Number(0));
         write_error(&mut out, &Id::Null, 20, "a \"quoted\" word");
         write_request(&mut out, &Id::Null, "client.show_message", r#"["hello"]"#);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(
                 r#"{"id":1,"result":true,"error":null}"#,
+                "\n",
+                r#"{"id":18446744073709551615,"result":true,"error":null}"#,
+                "\n",
+                r#"{"id":0,"result":true,"error":null}"#,
                 "\n",
                 r#"{"id":null,"result":null,"error":[20,"a \"quoted\" word",null]}"#,
                 "\n",

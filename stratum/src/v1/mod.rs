@@ -6,6 +6,7 @@
 pub mod client;
 mod lines;
 mod message;
+mod scan;
 pub mod server;
 
 use self::lines::LineTooLong;

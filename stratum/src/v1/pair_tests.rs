@@ -77,7 +77,7 @@ impl Pair {
     /// The connection breaks, and with it what was under way; the miner connects again and asks
     /// for the subscription `id`.
     fn break_off(&mut self, settings: Settings, id: &str) {
-        let (ended, now) = (self.server.end(), self.now);
+        let (ended, now) = (self.server.end().kept, self.now);
         self.kept = ended;
         (self.to_server, self.to_client) = (VecDeque::new(), VecDeque::new());
         let fresh = SubscriptionId::new([0xff; 16]);
@@ -145,8 +145,8 @@ impl Pair {
                 }
                 Event::Rejected { reason, .. } => self.refused.push(format!("{reason:?}")),
                 Event::Close { reason } => panic!("{reason}"),
-                Event::Subscribed { agent } => assert_eq!(agent, "rig/1"),
-                Event::Agent { agent } => panic!("{agent} was not asked for"),
+                Event::Subscribed { agent, .. } => assert_eq!(agent, "rig/1"),
+                Event::Agent { agent, .. } => panic!("{agent} was not asked for"),
                 Event::StaleBlock { share } => panic!("no share here is a block: {share:?}"),
                 Event::Resume { token, id } => {
                     let kept = self.kept.take_if(|kept| kept.id() == id);
@@ -306,6 +306,34 @@ fn honest_shares_are_never_refused_while_difficulty_moves() {
         // 1,000 hashes a second, a share a second: difficulty 2.3e-7.
         let difficulty = pair.server.difficulty().get();
         assert!((1e-7..6e-7).contains(&difficulty), "from {start}: {difficulty}");
+    }
+}
+
+/// A machine that sleeps, is throttled and comes back, at three distances: 75 s each, so that the
+/// difficulty goes up and down by orders of magnitude with shares on their way.
+#[test]
+fn honest_shares_are_never_refused_while_a_rate_rises_and_falls() {
+    for latency in [TICK, 6 * TICK, 20 * TICK] {
+        let mut pair = Pair::new(settings(1e-9, 60.0), [1, 2, 3, 4], latency);
+        let (mut before, mut rises, mut falls) = (pair.server.difficulty(), 0, 0);
+        for tick in 0..9000_u32 {
+            if tick % 200 == 0 {
+                let job = Job::new((tick / 200).into(), later(tick / 20), tick % 400 == 0, 1, 0);
+                pair.server.set_job(Arc::new(job), pair.now);
+            }
+            pair.tick();
+            pair.mine([50, 0, 2, 60, 1, 20][usize::try_from(tick / 1500).unwrap()]);
+            let now = pair.server.difficulty();
+            rises += u32::from(now > before);
+            falls += u32::from(now < before);
+            before = now;
+        }
+        for _ in 0..100 {
+            pair.tick();
+        }
+        assert_eq!(pair.refused, Vec::<String>::new(), "{latency:?} away");
+        assert!(rises >= 4 && falls >= 4, "{rises} rises, {falls} falls, {latency:?} away");
+        assert!(pair.shares.len() > 300, "{} shares", pair.shares.len());
     }
 }
 

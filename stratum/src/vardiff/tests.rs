@@ -1,61 +1,8 @@
-//! A miner as a Poisson process against the difficulty it is given, on a virtual clock.
+//! What is asked of the difficulty, and within which bounds.
 
 use super::*;
 
-/// Hashes that a share of difficulty 1 takes.
-const HASHES: f64 = 4_295_032_833.0;
-/// A connection carries no more shares a second than this, however fast the miner.
-const WIRE_LIMIT: f64 = 2000.0;
-
-struct World {
-    vardiff: Vardiff,
-    now: f64,
-    next_sweep: f64,
-    seed: u64,
-    changes: u32,
-}
-
-impl World {
-    fn new(start: f64) -> Self {
-        Self {
-            vardiff: Vardiff::new(settings(start), Duration::ZERO),
-            now: 0.0,
-            next_sweep: 0.0,
-            seed: 1,
-            changes: 0,
-        }
-    }
-
-    /// Mines for so long, and says how many shares came.
-    fn mine(&mut self, hashes_per_second: f64, seconds: f64) -> u32 {
-        let end = self.now + seconds;
-        let mut shares = 0;
-        while self.now < end {
-            let rate = hashes_per_second / (self.vardiff.difficulty().get() * HASHES);
-            let wait = -self.random().ln() / rate.min(WIRE_LIMIT);
-            if self.now + wait < self.next_sweep {
-                self.now += wait;
-                self.vardiff.share(self.vardiff.difficulty());
-                shares += 1;
-            } else {
-                self.now = self.next_sweep;
-                self.next_sweep += 6.0;
-            }
-            if self.vardiff.poll(Duration::from_secs_f64(self.now)).is_some() {
-                self.changes += 1;
-            }
-        }
-        shares
-    }
-
-    /// Above 0, at most 1.
-    fn random(&mut self) -> f64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        f64::from(u32::try_from(self.seed >> 33).unwrap() + 1) / 2_147_483_648.0
-    }
-}
-
-fn settings(start: f64) -> DifficultySettings {
+pub(super) fn settings(start: f64) -> DifficultySettings {
     let difficulty = |value| Difficulty::new(value).unwrap();
     DifficultySettings {
         start: difficulty(start),
@@ -66,60 +13,10 @@ fn settings(start: f64) -> DifficultySettings {
     }
 }
 
-/// Off by less than a factor of two from what gives a share each six seconds.
-fn suits(world: &World, hashes_per_second: f64) -> bool {
-    let ratio = world.vardiff.difficulty().get() * HASHES / (hashes_per_second * 6.0);
-    (0.5..2.0).contains(&ratio)
-}
-
-#[test]
-fn converges_from_any_start_to_any_rate() {
-    for start in [1e-9, 1e-3, 1.0, 1e6, 1e12] {
-        for hashes_per_second in [1e6, 35e6, 1e12, 500e12] {
-            let mut world = World::new(start);
-            world.mine(hashes_per_second, 900.0);
-            assert!(
-                suits(&world, hashes_per_second),
-                "{start} to {hashes_per_second}: {}",
-                world.vardiff.difficulty()
-            );
-            let shares = world.mine(hashes_per_second, 3600.0);
-            assert!((400..900).contains(&shares), "{shares} shares an hour");
-        }
-    }
-}
-
-#[test]
-fn rises_within_seconds() {
-    let mut world = World::new(1e-9);
-    world.mine(500e12, 10.0);
-    assert!(world.vardiff.difficulty().get() > 1e5, "{}", world.vardiff.difficulty());
-}
-
-#[test]
-fn falls_for_a_miner_that_falls_quiet() {
-    let mut world = World::new(1.0);
-    world.mine(1e12, 1800.0);
-    assert!(suits(&world, 1e12));
-    world.mine(1e8, 600.0);
-    assert!(suits(&world, 1e8), "a ten-thousandth of the rate: {}", world.vardiff.difficulty());
-    world.mine(1e-9, 3600.0);
-    assert_eq!(world.vardiff.difficulty().get(), 1e-9, "silence goes to the floor");
-}
-
-#[test]
-fn stays_where_it_is_right() {
-    let mut world = World::new(1.0);
-    world.mine(1e12, 1800.0);
-    world.changes = 0;
-    world.mine(1e12, 100.0 * 3600.0);
-    assert!(world.changes < 150, "{} changes in 100 hours", world.changes);
-}
-
 #[test]
 fn wire_difficulty_lies_between_the_floor_and_the_network() {
     let network = Target::from_compact(0x207f_ffff).unwrap();
-    let vardiff = Vardiff::new(settings(1.0), Duration::ZERO);
+    let vardiff = Vardiff::new(&settings(1.0), Duration::ZERO);
     let (difficulty, target) = vardiff.issue(Target::from_compact(0x1a44_b9f2).unwrap());
     assert_eq!((difficulty.get(), target), (1.0, Target::difficulty_one()));
     let (difficulty, target) = vardiff.issue(network);
@@ -127,31 +24,36 @@ fn wire_difficulty_lies_between_the_floor_and_the_network() {
     assert!(target < network);
 
     let none = DifficultySettings { min: Difficulty::new(1e-300).unwrap(), ..settings(1e-300) };
-    let vardiff = Vardiff::new(none, Duration::ZERO);
+    let vardiff = Vardiff::new(&none, Duration::ZERO);
     assert_eq!(vardiff.difficulty(), Target::MAX.difficulty(), "every hash counts there");
 
     let low = DifficultySettings { min: Difficulty::new(1e-15).unwrap(), ..settings(1.0) };
-    let (difficulty, target) = Vardiff::new(low, Duration::ZERO).issue(network);
+    let (difficulty, target) = Vardiff::new(&low, Duration::ZERO).issue(network);
     assert_eq!((difficulty, target), (network.difficulty(), network));
 }
 
 #[test]
 fn a_fixed_difficulty_moves_only_in_a_flood() {
     let second = Duration::from_secs(1);
-    let mut vardiff = Vardiff::new(settings(1.0), Duration::ZERO);
+    let settings = settings(1.0);
+    let mut vardiff = Vardiff::new(&settings, Duration::ZERO);
     let fixed = Difficulty::new(0.001).unwrap();
-    vardiff.fix(fixed, Duration::ZERO);
-    vardiff.suggest(Difficulty::ONE, second);
+    vardiff.fix(&settings, fixed, Duration::ZERO);
+    vardiff.suggest(&settings, Difficulty::ONE, second);
     for tick in 0..600_u32 {
         for _ in 0..50 {
-            vardiff.share(fixed);
+            vardiff.share(&settings, fixed, second * tick);
         }
-        assert_eq!(vardiff.poll(second * tick), None, "50 shares a second are borne");
+        assert_eq!(
+            vardiff.poll(&settings, None, second * tick),
+            None,
+            "50 shares a second are borne"
+        );
     }
     for _ in 0..10_000 {
-        vardiff.share(fixed);
+        vardiff.share(&settings, fixed, second * 601);
     }
-    assert!(vardiff.poll(second * 601).is_some());
+    assert!(vardiff.poll(&settings, None, second * 601).is_some());
     assert!(vardiff.difficulty() > fixed);
 }
 
@@ -162,24 +64,60 @@ fn wishes_stay_within_the_operators_bounds() {
         max: Difficulty::new(8.0).unwrap(),
         ..settings(1000.0)
     };
-    let mut vardiff = Vardiff::new(bounds, Duration::ZERO);
+    let mut vardiff = Vardiff::new(&bounds, Duration::ZERO);
     assert_eq!(vardiff.difficulty().get(), 8.0);
-    vardiff.suggest(Difficulty::new(0.1).unwrap(), Duration::ZERO);
+    vardiff.suggest(&bounds, Difficulty::new(0.1).unwrap(), Duration::ZERO);
     assert_eq!(vardiff.difficulty().get(), 0.5);
-    vardiff.raise_floor(Difficulty::new(2.0).unwrap());
+    vardiff.raise_floor(&bounds, Difficulty::new(2.0).unwrap());
     assert_eq!(vardiff.difficulty().get(), 2.0);
-    vardiff.suggest(Difficulty::new(1.0).unwrap(), Duration::ZERO);
+    vardiff.suggest(&bounds, Difficulty::new(1.0).unwrap(), Duration::ZERO);
     assert_eq!(vardiff.difficulty().get(), 2.0);
-    vardiff.raise_floor(Difficulty::new(1e9).unwrap());
+    vardiff.raise_floor(&bounds, Difficulty::new(1e9).unwrap());
     assert_eq!(vardiff.difficulty().get(), 8.0);
-    vardiff.suggest_rate(f64::NAN, Duration::ZERO);
+    vardiff.suggest_rate(&bounds, f64::NAN, Duration::ZERO);
     assert_eq!(vardiff.difficulty().get(), 8.0);
+}
+
+/// A share every so many seconds, exactly, where one in six is aimed at: when it is first changed.
+fn first_change(seconds_a_share: f64) -> Option<f64> {
+    let settings = settings(1000.0);
+    let mut vardiff = Vardiff::new(&settings, Duration::ZERO);
+    let said = vardiff.difficulty();
+    vardiff.suggest(&settings, said, Duration::ZERO);
+    (1..200).map(|share| f64::from(share) * seconds_a_share).find(|seconds| {
+        let now = Duration::from_secs_f64(*seconds);
+        vardiff.share(&settings, said, now);
+        vardiff.poll(&settings, None, now).is_some()
+    })
+}
+
+#[test]
+fn a_difference_that_lasts_is_made_good_and_a_smaller_one_is_not() {
+    for right in [4.9, 6.0, 7.9] {
+        assert_eq!(first_change(right), None, "a share each {right} s");
+    }
+    for off in [4.5, 9.0] {
+        let changed = first_change(off).unwrap();
+        assert!((600.0..620.0).contains(&changed), "a share each {off} s: after {changed} s");
+    }
+}
+
+#[test]
+fn a_difficulty_above_the_networks_comes_down_to_that_first() {
+    let settings = settings(0.02);
+    let network = Target::from_difficulty(Difficulty::new(0.001).unwrap());
+    let mut vardiff = Vardiff::new(&settings, Duration::ZERO);
+    assert_eq!(vardiff.poll(&settings, Some(network), Duration::from_secs(10)), None);
+    assert_eq!(vardiff.difficulty(), network.difficulty(), "what was issued was no other");
+    let lower = vardiff.poll(&settings, Some(network), Duration::from_secs(20)).unwrap();
+    assert_eq!(lower.get(), 3.13e-5, "and then further");
 }
 
 #[test]
 fn a_hash_rate_starts_at_what_suits_it() {
-    let mut vardiff = Vardiff::new(settings(1.0), Duration::ZERO);
-    vardiff.suggest_rate(100.0, Duration::ZERO);
+    let settings = settings(1.0);
+    let mut vardiff = Vardiff::new(&settings, Duration::ZERO);
+    vardiff.suggest_rate(&settings, 100.0, Duration::ZERO);
     // 100 TH/s x 6 s / 4,295,032,833, to three digits.
     assert_eq!(vardiff.difficulty().get(), 140_000.0);
 }
@@ -187,10 +125,10 @@ fn a_hash_rate_starts_at_what_suits_it() {
 #[test]
 fn off_means_off() {
     let off = DifficultySettings { vardiff: false, ..settings(1.0) };
-    let mut vardiff = Vardiff::new(off, Duration::ZERO);
+    let mut vardiff = Vardiff::new(&off, Duration::ZERO);
     for _ in 0..1000 {
-        vardiff.share(Difficulty::ONE);
+        vardiff.share(&off, Difficulty::ONE, Duration::ZERO);
     }
-    assert_eq!(vardiff.poll(Duration::from_secs(1)), None);
-    assert_eq!(vardiff.poll(Duration::from_secs(100_000)), None);
+    assert_eq!(vardiff.poll(&off, None, Duration::from_secs(1)), None);
+    assert_eq!(vardiff.poll(&off, None, Duration::from_secs(100_000)), None);
 }

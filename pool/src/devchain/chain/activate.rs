@@ -37,6 +37,18 @@ impl DevChain {
         self.apply_reconsider(id).map(|()| true)
     }
 
+    /// Prefers a block to others of as much work that came before it; returns false where the
+    /// block is unknown.
+    ///
+    /// # Errors
+    /// The file cannot be written or read.
+    pub fn prefer(&mut self, hash: &BlockHash) -> Result<bool, StoreError> {
+        let Some(id) = self.index.find(hash) else { return Ok(false) };
+        let now = self.now();
+        self.store.append(Kind::Prefer, now.unix, hash.as_byte_array())?;
+        self.apply_prefer(id).map(|()| true)
+    }
+
     /// Notes a stored block and follows the best chain; the answer is about this block.
     pub(super) fn receive(
         &mut self,
@@ -72,6 +84,23 @@ impl DevChain {
             self.index.entry_mut(id).failed = false;
         }
         self.offer_all();
+        self.activate(None).map(drop)
+    }
+
+    /// Puts a block before all of its work, those preferred earlier included (`PreciousBlock`).
+    pub(super) fn apply_prefer(&mut self, id: Id) -> Result<(), StoreError> {
+        let tip = self.tip_entry().work;
+        let entry = self.index.entry(id);
+        // Of less work than the tip, or not here with all its ancestors: never at the end.
+        let Some(sequence) = entry.sequence.filter(|_| entry.work >= tip) else { return Ok(()) };
+        self.candidates.remove(&(entry.work, Reverse(sequence), id));
+        if self.preferred.work.is_none_or(|before| tip > before) {
+            self.preferred.times = 0;
+        }
+        self.preferred.work = Some(tip);
+        self.preferred.times += 1;
+        self.index.entry_mut(id).sequence = Some(-self.preferred.times);
+        self.offer(id);
         self.activate(None).map(drop)
     }
 
@@ -197,7 +226,7 @@ impl DevChain {
         }
     }
 
-    fn tip_rank(&self) -> Option<(bitcoin::Work, Reverse<u64>, Id)> {
+    fn tip_rank(&self) -> Option<(bitcoin::Work, Reverse<i64>, Id)> {
         let id = self.tip_id();
         let entry = self.index.entry(id);
         entry.sequence.map(|sequence| (entry.work, Reverse(sequence), id))

@@ -80,7 +80,16 @@ impl From<Reject> for Submission {
 }
 
 /// Chains by work, then by who came first; the best is the last.
-type Candidates = BTreeSet<(Work, Reverse<u64>, Id)>;
+type Candidates = BTreeSet<(Work, Reverse<i64>, Id)>;
+
+/// How often blocks were preferred to others of as much work.
+#[derive(Debug, Default)]
+struct Preferred {
+    /// The tip's work when that was last done.
+    work: Option<Work>,
+    /// Times that it was done at tips of no more work.
+    times: i64,
+}
 
 /// The embedded development chain. One value is one chain and one owner.
 pub struct DevChain {
@@ -90,6 +99,7 @@ pub struct DevChain {
     /// The best chain by height.
     pub(super) active: Vec<Id>,
     candidates: Candidates,
+    preferred: Preferred,
     pub(super) coins: Coins,
     pub(super) mempool: Mempool,
     store: Store,
@@ -120,6 +130,7 @@ impl DevChain {
             index: Index::new(genesis_block(Network::Regtest).header, first_bits),
             active: vec![GENESIS],
             candidates: Candidates::new(),
+            preferred: Preferred::default(),
             coins: Coins::default(),
             mempool: Mempool::default(),
             store,
@@ -318,17 +329,17 @@ impl DevChain {
                 let id = known.unwrap_or_else(|| self.add_header(block.header, parent, record.at));
                 self.receive(id, record.place, &block).map(drop)
             }
-            Kind::Invalidate | Kind::Reconsider => {
+            Kind::Invalidate | Kind::Reconsider | Kind::Prefer => {
                 let bytes = payload.try_into().map_err(|_| damaged("not a hash"))?;
                 let hash = BlockHash::from_byte_array(bytes);
                 let Some(id) = self.index.find(&hash) else {
                     // A header that never became a block: nothing rests on it.
                     return Ok(());
                 };
-                if record.kind == Kind::Invalidate {
-                    self.apply_invalidate(id)
-                } else {
-                    self.apply_reconsider(id)
+                match record.kind {
+                    Kind::Invalidate => self.apply_invalidate(id),
+                    Kind::Prefer => self.apply_prefer(id),
+                    Kind::Reconsider | Kind::Block => self.apply_reconsider(id),
                 }
             }
         }

@@ -83,6 +83,11 @@ impl DevChain {
         if self.reconsider(&hash)? { Ok(Value::Null) } else { Err(no_block()) }
     }
 
+    pub(super) fn precious_block(&mut self, args: Args<'_>) -> Result<Value, RpcError> {
+        let hash = args.hash(0, "blockhash")?;
+        if self.prefer(&hash)? { Ok(Value::Null) } else { Err(no_block()) }
+    }
+
     fn proposal(&mut self, request: &Value) -> Result<Value, RpcError> {
         let Some(data) = request.get("data").and_then(Value::as_str) else {
             return Err(RpcError::new(WRONG_TYPE, "Missing data String key for proposal"));

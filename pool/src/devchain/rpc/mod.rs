@@ -77,6 +77,7 @@ impl DevChain {
             "getmininginfo" => Ok(self.mining_info()),
             "invalidateblock" => self.invalidate_block(args),
             "reconsiderblock" => self.reconsider_block(args),
+            "preciousblock" => self.precious_block(args),
             "waitfornewblock" => Ok(self.tip_json()),
             "getbestblockhash" => Ok(shown(self.tip().1)),
             "getblockcount" => Ok(json!(self.tip().0)),

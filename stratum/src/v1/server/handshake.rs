@@ -15,6 +15,7 @@ use super::news::Agent;
 use super::pending::{Asked, Wish};
 use super::resume::{Resumption, SubscriptionId};
 use super::{Event, OTHER, Session, TOO_MANY_WORKERS};
+use crate::device::DeviceClass;
 use crate::judge::Reason;
 use crate::v1::message::{
     Id, Message, Text, hex_u32, number, quoted, readable, text, unprefixed, user_name, write_error,
@@ -40,7 +41,7 @@ impl Session {
             "mining.get_transactions" => self.list_transactions(id, &params),
             "mining.ping" => write_result(&mut self.outbox, id, "\"pong\""),
             "mining.report_energy" => self.ask_for_energy(id, &params),
-            "mining.subscribe" => self.subscribe(id, &params),
+            "mining.subscribe" => self.subscribe(id, &params, now),
             "mining.suggest_difficulty" => {
                 let wanted = params.first().copied().and_then(number);
                 self.suggest(id, wanted.and_then(|value| Difficulty::new(value).ok()), now);
@@ -51,7 +52,10 @@ impl Session {
             }
             // Said as a notification, it is a hint like the two above; see `suggest`.
             "mining.capabilities" if *id == Id::Null => {}
-            _ => self.refuse(id, "unknown method"),
+            _ => match written_into(method) {
+                Some(wanted) => self.suggest(id, Difficulty::new(wanted).ok(), now),
+                None => self.refuse(id, "unknown method"),
+            },
         }
     }
 
@@ -60,7 +64,7 @@ impl Session {
     }
 
     /// Answers at once, but where an earlier subscription is asked for: the pool knows of it.
-    fn subscribe(&mut self, id: &Id, params: &[&RawValue]) {
+    fn subscribe(&mut self, id: &Id, params: &[&RawValue], now: Moment) {
         if self.subscribed {
             return self.write_subscription(id);
         }
@@ -70,7 +74,8 @@ impl Session {
         let agent = params.first().copied().and_then(text).unwrap_or_default();
         let agent = readable(&agent, MAX_AGENT);
         self.agent = if agent.trim().is_empty() { Agent::Unnamed } else { Agent::Named };
-        self.events.push_back(Event::Subscribed { agent });
+        self.recognize(&agent, now);
+        self.events.push_back(Event::Subscribed { agent, class: self.class.name });
         let earlier = params.get(1).copied().and_then(text);
         let earlier = earlier.and_then(|earlier| SubscriptionId::parse(&earlier));
         let room = self.waiting.len() < self.settings.limits.max_waiting;
@@ -123,12 +128,49 @@ impl Session {
         self.events.push_back(Event::Authorize { token, user, password });
     }
 
+    /// Goes by what is known of the miner's kind: how easy its shares may be, how long a coinbase it
+    /// takes, and where its difficulty starts unless it has said so itself.
+    pub(super) fn recognize(&mut self, agent: &str, now: Moment) {
+        self.class = DeviceClass::of(agent);
+        let settings = &self.settings.difficulty;
+        let difficulty = |value: Option<f64>| value.and_then(|value| Difficulty::new(value).ok());
+        let minimum = difficulty(self.class.minimum).filter(|_| stands(Defence::DeviceMinimum));
+        if let Some(minimum) = minimum {
+            self.vardiff.raise_floor(settings, minimum);
+        }
+        if let Some(start) = difficulty(self.class.start).filter(|_| !self.wished) {
+            self.vardiff.start_at(settings, start, now.mono);
+        }
+        if self.settings.xn2_size < self.class.least_extranonce2 {
+            self.show_message("the extranonce2 of this port is too short for this kind of miner");
+        }
+    }
+
+    /// Does what a password asks of the difficulty, as far as this port allows, and says so where
+    /// that is not what was asked for.
+    pub(super) fn grant(&mut self, wish: Wish, now: Moment) {
+        let settings = &self.settings.difficulty;
+        self.wished = true;
+        match wish {
+            Wish::Fixed(difficulty) => {
+                self.vardiff.fix(settings, difficulty, now.mono);
+                let granted = self.vardiff.difficulty();
+                if granted != difficulty {
+                    self.show_message(&format!(
+                        "difficulty {difficulty} is out of this port's range: it is {granted}"
+                    ));
+                }
+            }
+            Wish::Terahashes(rate) => self.vardiff.suggest_rate(settings, rate, now.mono),
+        }
+    }
+
     /// Without an identifier it is a notification, and nobody waits for an answer: `BFGMiner`, which
     /// says it first of all, would take one for the answer to its `mining.subscribe`.
     fn suggest(&mut self, id: &Id, wanted: Option<Difficulty>, now: Moment) {
         if let Some(difficulty) = wanted {
             self.wished = true;
-            self.vardiff.suggest(difficulty, now.mono);
+            self.vardiff.suggest(&self.settings.difficulty, difficulty, now.mono);
         }
         match wanted {
             _ if *id == Id::Null => {}
@@ -204,7 +246,7 @@ impl Session {
                 let floor = value.and_then(|value| Difficulty::new(value).ok());
                 if let Some(floor) = floor {
                     self.wished = true;
-                    self.vardiff.raise_floor(floor);
+                    self.vardiff.raise_floor(&self.settings.difficulty, floor);
                 }
                 floor.is_some().to_string()
             }
@@ -222,6 +264,12 @@ impl Session {
             _ => false.to_string(),
         }
     }
+}
+
+/// The number in `mining.suggest_difficulty(1024)`: some put it into the method's name.
+fn written_into(method: &str) -> Option<f64> {
+    let number = method.strip_prefix("mining.suggest_difficulty(")?.strip_suffix(')')?;
+    number.trim().trim_matches('"').parse().ok()
 }
 
 /// At most 64 hexadecimal digits, most significant first.

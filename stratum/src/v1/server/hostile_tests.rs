@@ -178,7 +178,7 @@ fn headers_remembered_are_bounded() {
     settings.limits.max_seen = 3;
     let mut session = at_work();
     session.settings = Arc::new(settings);
-    session.vardiff = Vardiff::new(session.settings.difficulty, Duration::ZERO);
+    session.vardiff = Vardiff::new(&session.settings.difficulty, Duration::ZERO);
     let mut verdicts = Vec::new();
     for nonce in [0, 1, 2, 3, 2] {
         let line = format!(

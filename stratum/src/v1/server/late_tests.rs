@@ -124,7 +124,7 @@ fn a_block_is_looked_for_on_the_miners_next_connection_too() {
     let mut before = resumable();
     before.handshake();
     set_job(&mut before, 1, 1, true);
-    let kept = before.session.end();
+    let kept = before.session.end().kept;
     let mut after = again(&before);
     set_job(&mut after, 2, 2, false);
     subscribe_with(&mut after, ID, kept);

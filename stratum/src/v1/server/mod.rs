@@ -11,11 +11,15 @@
 //! belongs to; what a slow reader hasn't been sent yet is replaced by what is newer.
 //!
 //! A subscription may outlive its connection: what [`Session::end`] gives is handed to the session
-//! of the connection that asks for it ([`Event::Resume`]). An extranonce 1 still never serves
-//! twice: the memory of credited headers goes with it, in one piece, and there is one owner of it
-//! at any time. Whoever does not keep that memory does not give the extranonce 1 out again.
+//! of the connection that asks for it ([`Event::Resume`]). An extranonce 1 that was
+//! credited under still never serves twice: the memory of credited headers goes with it, in one
+//! piece, and there is one owner of it at any time. Whoever does not keep that memory does not give
+//! the extranonce 1 out again, unless [`Ended::unused_xn1`] says that there is none.
+//!
+//! Thousands of sessions wait most of the time: nothing is allocated for what is not under way,
+//! jobs are in a list that all of them share ([`Jobs`]), and `tests/memory.rs` holds what is left.
+//! A session can go on in another process ([`Session::save`]).
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,26 +28,41 @@ use serde_json::value::RawValue;
 use units::{Difficulty, Moment, Target, UnixMillis};
 
 use self::news::Agent;
-use self::pending::{Asked, InFlight, Patience, Waiting, Wish};
+use self::pending::{Asked, InFlight, Patience, Queue, Time, Waiting};
 use self::resume::Resumption;
+use self::roots::LastRoot;
 use self::work::{Board, Bounds};
+use self::workers::Workers;
 use super::lines::LineBuffer;
-use super::message::{Id, Message, write_error, write_result};
-use super::{Fatal, Stop};
+use super::message::{Id, Message, write_error, write_true};
+use super::{Fatal, Stop, scan};
+use crate::device::DeviceClass;
 use crate::job::{Job, coinbase};
-use crate::judge::{Judged, Reason};
+use crate::jobs::Jobs;
+use crate::judge::{Extranonce2, Judged, Reason};
 use crate::vardiff::Vardiff;
 
+mod given;
+mod handover;
 mod handshake;
 mod news;
 mod pending;
 mod resume;
+mod roots;
+mod seen;
 mod settings;
 mod submit;
 mod work;
+mod workers;
 
 #[cfg(test)]
+mod device_tests;
+#[cfg(test)]
 mod field_tests;
+#[cfg(test)]
+mod given_tests;
+#[cfg(test)]
+mod handover_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
@@ -55,8 +74,9 @@ mod resume_tests;
 #[cfg(test)]
 mod tests;
 
+pub use self::handover::{RestoreError, SavedSession};
 pub use self::pending::{RequestToken, ShareToken};
-pub use self::resume::{Kept, SubscriptionId};
+pub use self::resume::{Ended, Kept, SubscriptionId};
 pub use self::settings::{Limits, Settings};
 
 /// One connection of a miner.
@@ -65,20 +85,23 @@ pub struct Session {
     settings: Arc<Settings>,
     lines: LineBuffer,
     outbox: Vec<u8>,
-    events: VecDeque<Event>,
+    events: Queue<Event>,
     subscribed: bool,
     resumption: Resumption,
     agent: Agent,
+    /// What its software's name says of it.
+    class: &'static DeviceClass,
     /// Whether the miner takes `mining.set_extranonce`.
     takes_xn1: bool,
     /// Whether the pool owes an answer to [`Event::Extranonce`].
     wants_xn1: bool,
     /// Whether this connection said anything about its difficulty.
     wished: bool,
-    workers: HashMap<Box<str>, WorkerKey>,
+    workers: Workers,
     waiting: Waiting,
     in_flight: InFlight,
     board: Board,
+    last_root: LastRoot,
     vardiff: Vardiff,
     /// Version bits that this connection may roll in the work to come.
     mask: u32,
@@ -87,9 +110,9 @@ pub struct Session {
     /// For shares, under variable difficulty.
     appetite: Patience,
     garbage: u32,
-    born: Duration,
-    heard: Duration,
-    sweep_at: Duration,
+    born: Time,
+    heard: Time,
+    sweep_at: Time,
     closed: bool,
 }
 
@@ -104,6 +127,8 @@ pub enum Event {
     Agent {
         /// At most 128 characters, none of them control characters.
         agent: String,
+        /// The name of its [`DeviceClass`].
+        class: &'static str,
     },
     /// Somebody wants to mine as `user`: answer with [`Session::authorize`].
     Authorize {
@@ -165,6 +190,8 @@ pub enum Event {
         /// What it calls itself, at most 128 characters, none of them control characters; empty
         /// where it gives no name.
         agent: String,
+        /// The name of its [`DeviceClass`].
+        class: &'static str,
     },
 }
 
@@ -179,7 +206,7 @@ pub struct AcceptedShare {
     /// The extranonce 1 that the job was issued with.
     pub xn1: [u8; 4],
     /// The miner's extranonce 2.
-    pub xn2: Vec<u8>,
+    pub xn2: Extranonce2,
     /// Header, hash, work, and whether it is a block.
     pub judged: Judged,
     /// The target that the job was issued at.
@@ -214,34 +241,36 @@ impl AcceptedShare {
 
 impl Session {
     /// A connection that has just been accepted. `xn1` must be its own among all connections that
-    /// get the same jobs, for ever.
+    /// get the same jobs, for ever, but for those that [`Ended::unused_xn1`] gave back.
     #[must_use]
     pub fn new(settings: Arc<Settings>, xn1: [u8; 4], now: Moment) -> Self {
-        let vardiff = Vardiff::new(settings.difficulty, now.mono);
+        let vardiff = Vardiff::new(&settings.difficulty, now.mono);
         let patience = Patience::new(settings.limits.nuisance_burst, now.mono);
         let appetite = Patience::new(settings.limits.share_burst, now.mono);
         Self {
             lines: LineBuffer::default(),
             outbox: Vec::new(),
-            events: VecDeque::new(),
+            events: Queue::default(),
             subscribed: false,
             resumption: Resumption::Never,
             agent: Agent::Named,
+            class: DeviceClass::unknown(),
             takes_xn1: false,
             wants_xn1: false,
             wished: false,
-            workers: HashMap::new(),
+            workers: Workers::default(),
             waiting: Waiting::default(),
             in_flight: InFlight::default(),
             board: Board::new(xn1),
-            sweep_at: now.mono.saturating_add(sweep_interval(&vardiff)),
+            last_root: LastRoot::default(),
+            sweep_at: Time::of(now.mono).after(vardiff.look_again(&settings.difficulty)),
             vardiff,
             mask: 0,
             patience,
             appetite,
             garbage: 0,
-            born: now.mono,
-            heard: now.mono,
+            born: Time::of(now.mono),
+            heard: Time::of(now.mono),
             closed: false,
             settings,
         }
@@ -255,7 +284,7 @@ impl Session {
         if self.closed {
             return Err(Fatal::Closed);
         }
-        self.heard = now.mono;
+        self.heard = Time::of(now.mono);
         self.refill(now.mono);
         let mut lines = std::mem::take(&mut self.lines);
         let result = lines.feed(bytes, self, Self::max_line, |session, line| {
@@ -268,33 +297,45 @@ impl Session {
         })
     }
 
-    /// Gives out new work. Jobs of an older epoch are stale from now on, whether or not the miner
-    /// has been told yet; a job that is replaced before it was written is never sent.
-    pub fn set_job(&mut self, job: Arc<Job>, now: Moment) {
+    /// Gives out the newest job of a list that all connections share. Jobs of an older epoch are
+    /// stale from now on, whether or not the miner has been told yet; a job that is replaced before
+    /// it was written is never sent. Each list must hold what is still good of the one before, as
+    /// [`Jobs::with`] makes them.
+    pub fn set_jobs(&mut self, jobs: Arc<Jobs>, now: Moment) {
         if !self.board.has_given() {
             self.vardiff.restart(now.mono);
         }
-        self.board.set(job, &self.settings.limits);
+        self.last_root.clear();
+        self.board.set(jobs, &self.settings.limits);
     }
 
-    /// Gives out nothing until the next [`Self::set_job`]. Shares of work that is out are taken.
+    /// The same with a list of this connection's own, for those who have few.
+    pub fn set_job(&mut self, job: Arc<Job>, now: Moment) {
+        let own = Jobs::default();
+        let jobs = self.board.jobs().map_or(&own, AsRef::as_ref);
+        let jobs = jobs.with(job, &self.settings.limits);
+        self.set_jobs(Arc::new(jobs), now);
+    }
+
+    /// Gives out nothing until the next [`Self::set_jobs`]. Shares of work that is out are taken.
     pub fn withdraw_job(&mut self) {
         self.board.withdraw();
     }
 
-    /// What happened, oldest first.
+    /// What happened, oldest first. Nothing is left allocated behind the last.
     pub fn poll(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Appends what is to be written. Call it when the socket can take more, and not before the
-    /// last was written: work that waits here is replaced by newer work.
+    /// Appends what is to be written, and leaves nothing allocated here. Call it when the socket can
+    /// take more, and not before the last was written: work that waits here is replaced by newer
+    /// work.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.outbox);
-        self.outbox.shrink_to(OUTBOX_KEPT);
+        out.append(&mut std::mem::take(&mut self.outbox));
         if self.is_ready() && !self.closed {
             let (kept, xn2_size) = (self.settings.limits.max_jobs_kept, self.settings.xn2_size);
-            self.board.write(&self.vardiff, Bounds { mask: self.mask, kept, xn2_size }, out);
+            let bounds = Bounds { mask: self.mask, kept, xn2_size, class: self.class };
+            self.board.write(&self.vardiff, bounds, out);
             if self.board.has_given() {
                 self.agent.ask(out);
             }
@@ -319,7 +360,7 @@ impl Session {
             return None;
         }
         let (deadline, _) = self.deadline();
-        let next = deadline.min(self.sweep_at);
+        let next = deadline.min(self.sweep_at.mono());
         Some(if self.is_flooded() { next.min(self.appetite.next_refill()) } else { next })
     }
 
@@ -335,13 +376,14 @@ impl Session {
             return;
         }
         self.refill(now.mono);
-        if now.mono >= self.sweep_at {
-            self.sweep_at = now.mono.saturating_add(sweep_interval(&self.vardiff));
+        if now.mono >= self.sweep_at.mono() {
+            let difficulty = &self.settings.difficulty;
             if self.board.has_given() {
-                self.vardiff.poll(now.mono);
+                self.vardiff.poll(difficulty, self.board.network_target(), now.mono);
             } else {
                 self.vardiff.restart(now.mono);
             }
+            self.sweep_at = Time::of(now.mono).after(self.vardiff.look_again(difficulty));
         }
     }
 
@@ -360,13 +402,10 @@ impl Session {
         match answer {
             Ok(worker) => {
                 self.workers.insert(user, worker);
-                self.wished |= wish.is_some();
-                match wish {
-                    Some(Wish::Fixed(difficulty)) => self.vardiff.fix(difficulty, now.mono),
-                    Some(Wish::Terahashes(rate)) => self.vardiff.suggest_rate(rate, now.mono),
-                    None => {}
+                write_true(&mut self.outbox, &id);
+                if let Some(wish) = wish {
+                    self.grant(wish, now);
                 }
-                write_result(&mut self.outbox, &id, "true");
             }
             Err(why) => {
                 write_error(&mut self.outbox, &id, Reason::Unauthorized.code(), &why);
@@ -379,7 +418,7 @@ impl Session {
     pub fn acknowledge(&mut self, token: ShareToken, verdict: Result<(), Reason>) {
         let Some((id, key)) = self.in_flight.take(token) else { return };
         match verdict {
-            Ok(()) => write_result(&mut self.outbox, &id, "true"),
+            Ok(()) => write_true(&mut self.outbox, &id),
             Err(reason) => {
                 self.board.forget(key);
                 write_error(&mut self.outbox, &id, reason.code(), reason.message());
@@ -391,7 +430,7 @@ impl Session {
     pub fn answer_energy(&mut self, token: RequestToken, answer: Result<(), String>) {
         let Some((id, Asked::Energy)) = self.waiting.take(token) else { return };
         match answer {
-            Ok(()) => write_result(&mut self.outbox, &id, "true"),
+            Ok(()) => write_true(&mut self.outbox, &id),
             Err(why) => write_error(&mut self.outbox, &id, OTHER, &why),
         }
     }
@@ -404,7 +443,7 @@ impl Session {
 
     /// Who is authorized on this connection, in no order.
     pub fn workers(&self) -> impl Iterator<Item = (&str, WorkerKey)> {
-        self.workers.iter().map(|(user, key)| (user.as_ref(), *key))
+        self.workers.iter()
     }
 
     /// Shares handed out and not yet acknowledged.
@@ -443,14 +482,13 @@ impl Session {
         } else {
             (self.born, limits.subscribe_within, "no subscription came in time")
         };
-        (from.saturating_add(within), why)
+        (from.after(within).mono(), why)
     }
 
     /// The worker of this name, if it is authorized on this connection.
     fn worker(&self, user: &str) -> Option<WorkerKey> {
-        let anybody =
-            || self.workers.values().next().filter(|_| !stands(Defence::AuthorizedWorker));
-        self.workers.get(user).or_else(anybody).copied()
+        let anybody = || self.workers.first().filter(|_| !stands(Defence::AuthorizedWorker));
+        self.workers.get(user).or_else(anybody)
     }
 
     fn max_line(&self) -> usize {
@@ -461,6 +499,10 @@ impl Session {
 
     /// Understands one line.
     fn line(&mut self, line: &[u8], now: Moment) -> Result<(), Fatal> {
+        if let Some((id, params)) = scan::submit(line) {
+            self.submit(id, Some(&params), now)?;
+            return self.check_unread();
+        }
         if line.trim_ascii().is_empty() {
             return self.bear();
         }
@@ -475,7 +517,7 @@ impl Session {
         };
         let Some(method) = &message.method else {
             // An answer to something this side sent, or nothing that can be answered.
-            self.answered(&message);
+            self.answered(&message, now);
             return self.bear();
         };
         let method = method.0.clone();
@@ -484,11 +526,17 @@ impl Session {
             return self.bear();
         };
         if method == "mining.submit" {
-            self.submit(id, &message, now)?;
+            let params = message.params.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            self.submit(id, params.as_ref(), now)?;
         } else {
             self.request(&id, &method, &message, now);
             self.bear()?;
         }
+        self.check_unread()
+    }
+
+    /// Ends it where answers pile up.
+    fn check_unread(&self) -> Result<(), Fatal> {
         let unread = self.outbox.len();
         if stands(Defence::OutboxBound) && unread > self.settings.limits.max_outbox {
             return Err(Fatal::NotReading(unread));
@@ -519,10 +567,3 @@ impl Session {
 /// Stratum's "other" error.
 const OTHER: u16 = 20;
 const TOO_MANY_WORKERS: &str = "too many workers on one connection";
-/// Capacity kept for answers; more is given back.
-const OUTBOX_KEPT: usize = 2048;
-
-/// Looks at difficulty about once a share, between one second and fifteen.
-fn sweep_interval(vardiff: &Vardiff) -> Duration {
-    vardiff.share_interval().clamp(Duration::from_secs(1), Duration::from_secs(15))
-}

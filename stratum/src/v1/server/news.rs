@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use units::Moment;
 
 use super::handshake::MAX_AGENT;
 use super::{Event, OTHER, Session};
@@ -16,7 +18,7 @@ use crate::v1::message::{
 };
 
 /// What is known of the miner's software.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Agent {
     /// It said, or will do with its subscription.
     Named,
@@ -49,12 +51,14 @@ impl Session {
     /// Gives the miner another extranonce 1, told with its next job, which is given out at once
     /// and asks to drop earlier work; answers [`Event::Extranonce`]. Shares on jobs issued before
     /// keep theirs. As in [`Session::new`] it must be this connection's own for ever; a miner that
-    /// has not asked for such changes gets none.
-    pub fn set_extranonce(&mut self, xn1: [u8; 4]) {
+    /// has not asked for such changes gets none, and the pool gets it back.
+    pub fn set_extranonce(&mut self, xn1: [u8; 4]) -> Option<[u8; 4]> {
         self.wants_xn1 = false;
-        if self.takes_xn1 && self.subscribed {
-            self.board.set_xn1(xn1);
+        if !self.takes_xn1 || !self.subscribed {
+            return Some(xn1);
         }
+        self.board.set_xn1(xn1);
+        None
     }
 
     /// Asks the miner to connect to another host of the same operator after `wait`, in whole
@@ -67,14 +71,15 @@ impl Session {
     }
 
     /// Takes an answer of the miner's: only the question that was asked has one.
-    pub(super) fn answered(&mut self, message: &Message<'_>) {
+    pub(super) fn answered(&mut self, message: &Message<'_>, now: Moment) {
         if self.agent != Agent::Asked || Id::parse(message.id) != Some(VERSION_REQUEST) {
             return;
         }
         self.agent = Agent::Named;
         let agent = message.result.and_then(text).map(|agent| readable(&agent, MAX_AGENT));
         if let Some(agent) = agent.filter(|agent| !agent.is_empty()) {
-            self.events.push_back(Event::Agent { agent });
+            self.recognize(&agent, now);
+            self.events.push_back(Event::Agent { agent, class: self.class.name });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::work::HeaderKey;
+use super::seen::HeaderKey;
 use crate::v1::message::Id;
 use units::Difficulty;
 
@@ -21,14 +21,23 @@ pub struct RequestToken(u64);
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     first: u64,
-    slots: VecDeque<Option<(Id, HeaderKey)>>,
+    slots: Queue<Option<(Id, HeaderKey)>>,
 }
 
-/// Requests handed out and not yet answered; few.
+/// Requests handed out and not yet answered; few, and mostly none.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     next: u64,
-    asked: Vec<(RequestToken, Id, Asked)>,
+    asked: Queue<(RequestToken, Id, Asked)>,
+}
+
+/// A queue that is mostly empty, and takes eight bytes then.
+#[derive(Debug)]
+pub(super) struct Queue<T>(Option<Box<Queued<T>>>);
+
+#[derive(Debug)]
+struct Queued<T> {
+    items: VecDeque<T>,
 }
 
 /// What was asked.
@@ -53,7 +62,68 @@ pub(super) enum Wish {
 #[derive(Debug)]
 pub(super) struct Patience {
     left: u32,
-    counted_at: Duration,
+    counted_at: Time,
+}
+
+/// A moment on the monotonic clock in half the bytes: nanoseconds, up to 584 years of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Time(u64);
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn len(&self) -> usize {
+        self.items().map_or(0, VecDeque::len)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) fn push_back(&mut self, item: T) {
+        let queued = self.0.get_or_insert_with(|| Box::new(Queued { items: VecDeque::new() }));
+        queued.items.push_back(item);
+    }
+
+    /// Takes the first.
+    pub(super) fn pop_front(&mut self) -> Option<T> {
+        let first = self.0.as_mut()?.items.pop_front();
+        self.tidy();
+        first
+    }
+
+    fn items(&self) -> Option<&VecDeque<T>> {
+        self.0.as_ref().map(|queued| &queued.items)
+    }
+
+    fn items_mut(&mut self) -> Option<&mut VecDeque<T>> {
+        self.0.as_mut().map(|queued| &mut queued.items)
+    }
+
+    /// Gives its memory back where nothing is left.
+    fn tidy(&mut self) {
+        if self.items().is_some_and(VecDeque::is_empty) {
+            self.0 = None;
+        }
+    }
+}
+
+impl Time {
+    pub(super) fn of(mono: Duration) -> Self {
+        Self(u64::try_from(mono.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) const fn mono(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    pub(super) fn after(self, time: Duration) -> Self {
+        Self::of(self.mono().saturating_add(time))
+    }
 }
 
 impl InFlight {
@@ -62,19 +132,26 @@ impl InFlight {
         self.slots.len()
     }
 
+    /// The next token's number.
+    pub(super) fn next(&self) -> u64 {
+        self.first.saturating_add(count(self.slots.len()))
+    }
+
     pub(super) fn add(&mut self, id: Id, key: HeaderKey) -> ShareToken {
-        let token = ShareToken(self.first.saturating_add(count(self.slots.len())));
+        let token = ShareToken(self.next());
         self.slots.push_back(Some((id, key)));
         token
     }
 
     pub(super) fn take(&mut self, token: ShareToken) -> Option<(Id, HeaderKey)> {
         let at = usize::try_from(token.0.checked_sub(self.first)?).ok()?;
-        let taken = self.slots.get_mut(at)?.take();
-        while let Some(None) = self.slots.front() {
-            self.slots.pop_front();
+        let slots = self.slots.items_mut()?;
+        let taken = slots.get_mut(at)?.take();
+        while let Some(None) = slots.front() {
+            slots.pop_front();
             self.first = self.first.saturating_add(1);
         }
+        self.slots.tidy();
         taken
     }
 }
@@ -84,40 +161,73 @@ impl Waiting {
         self.asked.len()
     }
 
+    /// The next token's number.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
     pub(super) fn add(&mut self, id: Id, asked: Asked) -> RequestToken {
         let token = RequestToken(self.next);
         self.next = self.next.saturating_add(1);
-        self.asked.push((token, id, asked));
+        self.asked.push_back((token, id, asked));
         token
     }
 
     pub(super) fn take(&mut self, token: RequestToken) -> Option<(Id, Asked)> {
-        let at = self.asked.iter().position(|(other, ..)| *other == token)?;
-        let (_, id, asked) = self.asked.remove(at);
-        Some((id, asked))
+        let asked = self.asked.items_mut()?;
+        let at = asked.iter().position(|(other, ..)| *other == token)?;
+        let (_, id, what) = asked.remove(at)?;
+        self.asked.tidy();
+        Some((id, what))
+    }
+}
+
+impl From<u64> for InFlight {
+    /// Empty, with tokens from this number on.
+    fn from(first: u64) -> Self {
+        Self { first, slots: Queue::default() }
+    }
+}
+
+impl From<u64> for Waiting {
+    /// Empty, with tokens from this number on.
+    fn from(next: u64) -> Self {
+        Self { next, asked: Queue::default() }
     }
 }
 
 impl Wish {
-    /// Reads a password: `x`, or words between commas of which `d=` and `th=` mean something.
-    /// The first that can be read wins.
+    /// Reads a password: `x`, or words between commas, semicolons or spaces, of which `d=`, `diff=`
+    /// and `th=` mean something, in either case. The first that can be read wins.
     pub(super) fn parse(password: &str) -> Option<Self> {
-        password.split(',').find_map(|word| {
-            let (key, value) = word.trim().split_once('=')?;
-            let value: f64 = value.trim().parse().ok()?;
-            let difficulty = Difficulty::new(value).ok()?;
-            match key.trim() {
-                "d" | "diff" => Some(Self::Fixed(difficulty)),
-                "th" => Some(Self::Terahashes(value)),
-                _ => None,
+        let between = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '&' | '|' | '/');
+        let mut rest = password;
+        while let Some((before, after)) = rest.split_once('=') {
+            let key = before.trim_end().rsplit(between).next().unwrap_or_default();
+            let value = after.trim_start().split(between).next().unwrap_or_default();
+            let value = value.parse().ok().and_then(|value| Difficulty::new(value).ok());
+            match (key.to_ascii_lowercase().as_str(), value) {
+                ("d" | "diff", Some(difficulty)) => return Some(Self::Fixed(difficulty)),
+                ("th", Some(rate)) => return Some(Self::Terahashes(rate.get())),
+                _ => rest = after,
             }
-        })
+        }
+        None
     }
 }
 
 impl Patience {
-    pub(super) const fn new(burst: u32, now: Duration) -> Self {
-        Self { left: burst, counted_at: now }
+    pub(super) fn new(burst: u32, now: Duration) -> Self {
+        Self { left: burst, counted_at: Time::of(now) }
+    }
+
+    /// What is left, and how long ago it was counted.
+    pub(super) fn save(&self, now: Duration) -> (u32, Duration) {
+        (self.left, now.saturating_sub(self.counted_at.mono()))
+    }
+
+    pub(super) fn restore((left, age): (u32, Duration), now: Duration) -> Self {
+        Self { left, counted_at: Time::of(now.saturating_sub(age)) }
     }
 
     /// Draws once; false when there is none left.
@@ -133,15 +243,19 @@ impl Patience {
 
     /// Adds what whole seconds have brought, up to `burst`.
     pub(super) fn refill(&mut self, now: Duration, burst: u32, per_second: u32) {
-        let seconds = now.saturating_sub(self.counted_at).as_secs();
+        let seconds = now.saturating_sub(self.counted_at.mono()).as_secs();
+        if seconds == 0 {
+            self.left = self.left.min(burst);
+            return;
+        }
         let more = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(per_second);
         self.left = self.left.saturating_add(more).min(burst);
-        self.counted_at = self.counted_at.saturating_add(Duration::from_secs(seconds));
+        self.counted_at = self.counted_at.after(Duration::from_secs(seconds));
     }
 
     /// When the next refill brings something.
     pub(super) fn next_refill(&self) -> Duration {
-        self.counted_at.saturating_add(Duration::from_secs(1))
+        self.counted_at.after(Duration::from_secs(1)).mono()
     }
 }
 
@@ -181,7 +295,13 @@ mod tests {
         assert_eq!(Wish::parse("d=1024"), fixed(1024.0));
         assert_eq!(Wish::parse("x, d=0.5"), fixed(0.5));
         assert_eq!(Wish::parse("th=110"), Some(Wish::Terahashes(110.0)));
-        for nothing in ["x", "", "d=", "d=-1", "d=nan", "d=inf", "d=0", "th=x", "d"] {
+        for written in ["x;d=8", "d=8;x", "x d=8", "d = 8", "D=8", "diff=8", "m=1&d=8", "d=x,d=8"] {
+            assert_eq!(Wish::parse(written), fixed(8.0), "{written}");
+        }
+        assert_eq!(Wish::parse("x;th=0.5 d=3"), Some(Wish::Terahashes(0.5)), "the first");
+        for nothing in
+            ["x", "", "d=", "d=-1", "d=nan", "d=inf", "d=0", "th=x", "d", "bd=5", "=", "d==5"]
+        {
             assert_eq!(Wish::parse(nothing), None, "{nothing}");
         }
     }

@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use units::Moment;
 
 use super::pending::{Asked, RequestToken};
@@ -19,7 +20,7 @@ use crate::vardiff::Vardiff;
 
 /// The name of a subscription: whoever gives it goes on with it, so it must not be guessed. It
 /// isn't shown in any log.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SubscriptionId([u8; 16]);
 
 /// All that belongs to a subscription while no connection serves it.
@@ -30,6 +31,17 @@ pub struct Kept {
     vardiff: Vardiff,
     mask: u32,
     takes_xn1: bool,
+}
+
+/// What is left of a session that ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What a later connection needs to go on; nothing where no work was given out that shares
+    /// could still come for.
+    pub kept: Option<Kept>,
+    /// The extranonce 1, where nobody was ever credited a share under it and nobody will be: it may
+    /// serve another connection. Said once.
+    pub unused_xn1: Option<[u8; 4]>,
 }
 
 /// Whether this connection's subscription can be taken up by a later one.
@@ -91,6 +103,13 @@ impl Kept {
         self.board.xn1()
     }
 
+    /// The same, where nobody was credited a share under it: it may serve another connection once
+    /// this is dropped.
+    #[must_use]
+    pub fn unused_xn1(&self) -> Option<[u8; 4]> {
+        self.board.unused_xn1()
+    }
+
     /// Headers remembered as credited: most of the memory that it takes.
     #[must_use]
     pub fn headers(&self) -> usize {
@@ -108,18 +127,28 @@ impl Session {
     }
 
     /// Answers [`Event::Resume`]: the subscription goes on with what was kept, or begins afresh; a
-    /// token that was answered before is ignored.
-    pub fn resume(&mut self, token: RequestToken, kept: Option<Kept>, now: Moment) {
-        let Some((request, Asked::Subscribe)) = self.waiting.take(token) else { return };
-        match kept {
+    /// token that was answered before is ignored. Gives the extranonce 1 that this connection was
+    /// made with, where it needs that no more: it may serve another.
+    pub fn resume(
+        &mut self,
+        token: RequestToken,
+        kept: Option<Kept>,
+        now: Moment,
+    ) -> Option<[u8; 4]> {
+        let (request, Asked::Subscribe) = self.waiting.take(token)? else { return None };
+        let unused = match kept {
             Some(kept) => self.take_up(kept, now),
-            None => self.resumption = self.resumption.offered().into(),
-        }
+            None => {
+                self.resumption = self.resumption.offered().into();
+                None
+            }
+        };
         self.subscribed = true;
         self.write_subscription(&request);
+        unused
     }
 
-    fn take_up(&mut self, kept: Kept, now: Moment) {
+    fn take_up(&mut self, kept: Kept, now: Moment) -> Option<[u8; 4]> {
         let Kept { id, board, vardiff, mask, takes_xn1 } = kept;
         self.resumption = Resumption::Offered(id);
         // What this connection has said already is newer than what the last one said.
@@ -132,22 +161,30 @@ impl Session {
         }
         self.takes_xn1 |= takes_xn1;
         let fresh = std::mem::replace(&mut self.board, board);
+        let unused = fresh.unused_xn1();
+        self.last_root.clear();
         self.board.reopen(fresh, &self.settings.limits);
+        unused
     }
 
     /// Ends this connection's life as [`Self::close`] does, and gives what a later one needs to go
-    /// on; nothing where no work was given out that shares could still come for. Shares in flight
-    /// may still be acknowledged.
-    pub fn end(&mut self) -> Option<Kept> {
+    /// on, or else the extranonce 1 if another may have it. Shares in flight may still be
+    /// acknowledged.
+    pub fn end(&mut self) -> Ended {
         self.close();
-        let id = self.resumption.offered()?;
-        if !self.subscribed || !self.board.is_used() {
-            return None;
-        }
-        let board = Board::new(self.board.xn1());
-        let board = std::mem::replace(&mut self.board, board);
+        let unused_xn1 = self.board.unused_xn1();
+        let resumable = self.subscribed && self.board.is_used();
+        let Some(id) = self.resumption.offered().filter(|_| resumable) else {
+            self.board.used = true;
+            return Ended { kept: None, unused_xn1 };
+        };
+        // What is left here has nothing to give a second time.
+        let mut rest = Board::new(self.board.xn1());
+        rest.used = true;
+        let board = std::mem::replace(&mut self.board, rest);
         let (vardiff, mask, takes_xn1) = (self.vardiff.clone(), self.mask, self.takes_xn1);
-        Some(Kept { id, board, vardiff, mask, takes_xn1 })
+        let kept = Some(Kept { id, board, vardiff, mask, takes_xn1 });
+        Ended { kept, unused_xn1: None }
     }
 
     /// Asks the pool for a new extranonce 1 where the memory of this one is running out.

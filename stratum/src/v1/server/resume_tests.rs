@@ -72,9 +72,9 @@ fn a_resumed_subscription_goes_on_where_it_was() {
     // One more is under way to the ledger when the connection ends.
     before.acknowledge = false;
     before.submit("1", 1);
-    let kept = before.session.end().unwrap();
+    let kept = before.session.end().kept.unwrap();
     assert_eq!((kept.xn1(), kept.headers()), (XN1, 2));
-    assert!(before.session.end().is_none(), "there is one of it");
+    assert!(before.session.end().kept.is_none(), "there is one of it");
 
     let mut after = again(&before);
     after.set_job(1, 1);
@@ -97,7 +97,7 @@ fn what_was_missed_is_caught_up_with() {
     before.handshake();
     before.set_job(1, 1);
     before.read();
-    let kept = before.session.end().unwrap();
+    let kept = before.session.end().kept.unwrap();
     // A block came while nobody was connected, and work was set before the subscription.
     let mut after = again(&before);
     after.set_job(2, 2);
@@ -106,7 +106,7 @@ fn what_was_missed_is_caught_up_with() {
     assert!(after.submit("1", 0).contains("[21,\"stale job\""));
 
     // Without any work set there is none to give, not even what was new then.
-    let kept = after.session.end().unwrap();
+    let kept = after.session.end().kept.unwrap();
     let mut last = again(&after);
     subscribe_with(&mut last, ID, Some(kept));
     assert!(!last.say(AUTHORIZE).contains("mining.notify"));
@@ -137,7 +137,7 @@ fn unknown_ids_begin_afresh() {
     bench.say(AUTHORIZE);
     bench.set_job(1, 1);
     bench.read();
-    assert!(bench.session.end().is_none());
+    assert!(bench.session.end().kept.is_none());
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn without_work_there_is_nothing_to_keep() {
     let mut bench = resumable();
     bench.set_job(1, 1);
     bench.say(r#"{"id":1,"method":"mining.subscribe"}"#);
-    assert!(bench.session.end().is_none());
+    assert!(bench.session.end().kept.is_none());
     assert_eq!(bench.session.receive(b"\n", bench.now), Err(Fatal::Closed));
 }
 
@@ -184,7 +184,7 @@ fn difficulty_and_mask_are_kept_unless_asked_for_anew() {
         before.say(r#"{"id":6,"method":"mining.suggest_difficulty","params":[0.25]}"#);
         before.set_job(1, 1);
         before.read();
-        let kept = before.session.end();
+        let kept = before.session.end().kept;
         (before, kept)
     };
     let (before, kept) = ended();
@@ -216,7 +216,7 @@ fn a_miner_that_comes_back_again_and_again_keeps_getting_work() {
     bench.set_job(1, 1);
     bench.read();
     for turn in 0..40_u32 {
-        let kept = bench.session.end();
+        let kept = bench.session.end().kept;
         bench = again(&bench);
         bench.set_job(1, 1);
         subscribe_with(&mut bench, ID, kept);

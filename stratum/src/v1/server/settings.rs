@@ -1,5 +1,6 @@
 //! What an operator sets for every session, and what a session never exceeds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use units::Difficulty;
@@ -9,6 +10,8 @@ use crate::vardiff::DifficultySettings;
 /// What every session of a pool shares.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The listener's name, for the log and for metrics: the operator's, never a stranger's.
+    pub profile: Arc<str>,
     /// What one connection may use.
     pub limits: Limits,
     /// The version bits that may be rolled; BIP 320: `0x1fff_e000`. 0 offers none.
@@ -94,6 +97,7 @@ impl Default for Settings {
     fn default() -> Self {
         let difficulty = |value| Difficulty::new(value).unwrap_or(Difficulty::ONE);
         Self {
+            profile: "default".into(),
             limits: Limits::default(),
             version_mask: 0x1fff_e000,
             xn2_size: 8,

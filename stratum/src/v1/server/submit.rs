@@ -13,27 +13,33 @@ use std::sync::Arc;
 use defences::{Defence, stands};
 use units::Moment;
 
-use super::work::{Given, HeaderKey};
+use super::given::Terms;
+use super::roots::LastRoot;
+use super::seen::HeaderKey;
 use super::{AcceptedShare, Event, Fatal, Session, WorkerKey};
-use crate::judge::{Issued, Reason, Submit, judge};
-use crate::v1::message::{Id, Message, SubmitParams, user_name, write_error};
+use crate::job::Job;
+use crate::judge::{Issued, Reason, Submit, judge_on};
+use crate::v1::message::{Id, SubmitParams, user_name, write_error};
 
 impl Session {
-    /// Judges one share and hands it out, or refuses it on the spot.
+    /// Judges one share and hands it out, or refuses it on the spot; also where its parameters
+    /// could not be read.
     pub(super) fn submit(
         &mut self,
         id: Id,
-        message: &Message<'_>,
+        params: Option<&SubmitParams<'_>>,
         now: Moment,
     ) -> Result<(), Fatal> {
         let mut worker = None;
-        match self.accept(message, &mut worker, now) {
+        match self.accept(params, &mut worker, now) {
             Ok(share) => {
                 let key = HeaderKey::of(&share.judged.hash);
                 let token = self.in_flight.add(id, key);
                 self.appetite.draw();
-                self.vardiff.share(share.difficulty);
-                self.vardiff.poll(now.mono);
+                let difficulty = &self.settings.difficulty;
+                self.vardiff.share(difficulty, share.difficulty, now.mono);
+                let network = Some(share.job.template.network_target);
+                self.vardiff.poll(difficulty, network, now.mono);
                 self.events.push_back(Event::Share { token, share });
                 Ok(())
             }
@@ -47,14 +53,11 @@ impl Session {
 
     fn accept(
         &mut self,
-        message: &Message<'_>,
+        params: Option<&SubmitParams<'_>>,
         who: &mut Option<WorkerKey>,
         now: Moment,
     ) -> Result<AcceptedShare, Reason> {
-        let params: SubmitParams<'_> = message
-            .params
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .ok_or(Reason::Malformed("submit takes 5 or 6 strings"))?;
+        let params = params.ok_or(Reason::Malformed("submit takes 5 or 6 strings"))?;
         if stands(Defence::SubscribedFirst) && !self.subscribed {
             return Err(Reason::NotSubscribed);
         }
@@ -62,32 +65,31 @@ impl Session {
         let worker = self.worker(user).ok_or(Reason::Unauthorized)?;
         *who = Some(worker);
         let submit = params.share(self.settings.xn2_size).map_err(Reason::Malformed)?;
-        let given = match self.board.find(&params.job.0) {
-            Ok(given) => given.clone(),
+        let flooded = self.is_flooded();
+        let (job, terms) = match self.board.find(&params.job.0) {
+            Ok(given) => given,
             Err(reason) => {
-                if let Some(given) = self.board.late(&params.job.0).cloned() {
-                    self.look_for_block(&given, worker, submit, now);
-                }
+                self.look_for_block(&params.job.0, worker, &submit, now);
                 return Err(reason);
             }
         };
         let full = self.in_flight.len() >= self.settings.limits.max_in_flight;
-        if (stands(Defence::InFlightBound) && full) || self.is_flooded() {
+        if (stands(Defence::InFlightBound) && full) || flooded {
             return Err(Reason::Busy);
         }
-        let share = hold(&given, worker, submit, now)?;
+        let share = hold(job, terms, &mut self.last_root, worker, &submit, now)?;
+        let space = terms.space(job);
         self.look_for_room();
-        self.board.remember(&share.judged, given.space(), self.settings.limits.max_seen)?;
+        self.board.remember(&share.judged, space, self.settings.limits.max_seen)?;
         Ok(share)
     }
 
     /// Hands out a stale share that is a block, once.
-    fn look_for_block(&mut self, given: &Given, worker: WorkerKey, submit: Submit, now: Moment) {
-        let max_seen = self.settings.limits.max_seen;
-        if let Ok(share) = hold(given, worker, submit, now)
-            && share.judged.is_block
-            && self.board.remember(&share.judged, given.space(), max_seen).is_ok()
-        {
+    fn look_for_block(&mut self, job: &str, worker: WorkerKey, submit: &Submit, now: Moment) {
+        let Some((job, terms)) = self.board.late(job) else { return };
+        let Ok(share) = hold(job, terms, &mut self.last_root, worker, submit, now) else { return };
+        let (space, max_seen) = (terms.space(job), self.settings.limits.max_seen);
+        if share.judged.is_block && self.board.remember(&share.judged, space, max_seen).is_ok() {
             self.events.push_back(Event::StaleBlock { share });
         }
     }
@@ -95,14 +97,17 @@ impl Session {
 
 /// Judges a share by what its job was issued with.
 fn hold(
-    given: &Given,
+    job: &Arc<Job>,
+    terms: &Terms,
+    last_root: &mut LastRoot,
     worker: WorkerKey,
-    submit: Submit,
+    submit: &Submit,
     now: Moment,
 ) -> Result<AcceptedShare, Reason> {
-    let (job, target, difficulty) = (Arc::clone(&given.job), given.target, given.difficulty);
-    let (xn1, at) = (given.xn1, now.unix);
-    let issued = Issued { job: &job, target, version_mask: given.mask, xn1 };
-    let judged = judge(&issued, &submit, at)?;
-    Ok(AcceptedShare { worker, job, xn1, xn2: submit.xn2, judged, target, difficulty, at })
+    let Terms { difficulty, target, work, mask: version_mask, xn1 } = *terms;
+    let issued = Issued { job, target, work, version_mask, xn1 };
+    let (xn2, at) = (submit.xn2, now.unix);
+    let judged = judge_on(&issued, submit, at, || last_root.of(job, xn1, xn2))?;
+    let job = Arc::clone(job);
+    Ok(AcceptedShare { worker, job, xn1, xn2, judged, target, difficulty, at })
 }

@@ -103,9 +103,11 @@ impl Bench {
                         self.session.acknowledge(token, Ok(()));
                     }
                 }
-                Event::Agent { agent } => self.agents.push(agent),
+                Event::Agent { agent, .. } => self.agents.push(agent),
                 Event::Extranonce => self.extranonces += 1,
-                Event::Resume { token, .. } => self.session.resume(token, None, self.now),
+                Event::Resume { token, .. } => {
+                    self.session.resume(token, None, self.now);
+                }
                 Event::StaleBlock { share } => self.stale_blocks.push(share),
                 Event::Subscribed { .. } => {}
             }

@@ -1,0 +1,79 @@
+//! Ledgers that earlier versions wrote.
+
+use ledger::{Ledger, Reader, verify};
+use rusqlite::Connection;
+use units::Work;
+
+use crate::support::{Forge, assert_sound, pplns, settings};
+
+/// A whole ledger of format 1, as the version before format 2 left it: three closed slices and
+/// shares in a fourth, readings, a key, a lease, a mature, an immature and an orphaned block.
+const FORMAT_1: &str = include_str!("format1.sql");
+
+fn old() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pool.sqlite");
+    let conn = Connection::open(&path).unwrap();
+    conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
+    conn.execute_batch(FORMAT_1).unwrap();
+    conn.execute_batch("PRAGMA application_id = 1464881734; PRAGMA user_version = 1").unwrap();
+    (dir, path)
+}
+
+fn log(path: &std::path::Path) -> Vec<String> {
+    let rows = crate::support::tables(path);
+    rows.into_iter().filter(|row| row.starts_with("event:")).collect()
+}
+
+#[test]
+fn a_ledger_of_the_first_format_is_taken_over() {
+    let (_dir, path) = old();
+    let before = log(&path);
+    assert!(before.iter().any(|row| row.contains("\"batch\"")), "{before:?}");
+    let mut ledger = Ledger::open(&path, settings(pplns(100))).unwrap();
+    assert_eq!(log(&path), before, "the log is never changed");
+    assert_sound(&path);
+    let reader = Reader::open(&path).unwrap();
+    let totals = reader.totals().unwrap();
+    // What the version that wrote it said.
+    assert_eq!((totals.shares, totals.work), (11, Work::new(1_146)));
+    assert_eq!((totals.immature.to_sat(), totals.balance.to_sat()), (5_000_000_003, 5_000_000_001));
+    assert_eq!((totals.energy.get(), totals.covered_work), (600, Work::new(403)));
+    let alice = reader.account("alice").unwrap().unwrap();
+    assert_eq!((alice.work, alice.shares), (Work::new(610), 4));
+    assert_eq!((alice.immature.to_sat(), alice.balance.to_sat()), (1_952_929_689, 2_640_000_001));
+    assert_eq!(alice.workers[0].last_share_at.unwrap().get(), 1_790_000_023_000);
+    assert_eq!(ledger.open_slice().unwrap(), (2, Work::new(18)));
+    // And it goes on: a block whose window reaches back into the old batches.
+    let mut forge = Forge::starting_at(1_000);
+    let bob = ledger.find_worker("bob", "r").unwrap().unwrap();
+    let committed = ledger.commit(&[forge.share(bob, 100)]).unwrap();
+    assert_eq!(committed.first_seq, 12);
+    let slice = ledger.close_slice(forge.now()).unwrap();
+    assert_eq!((slice.index.get(), slice.shares, slice.work), (4, 3, Work::new(118)));
+    let candidate = forge.candidate(bob, 4, 5_000_000_000);
+    ledger.candidate(&candidate).unwrap();
+    ledger.on_chain(candidate.hash, 1, forge.now()).unwrap();
+    assert!(reader.credits_of(&candidate.hash).unwrap().len() == 3);
+    assert_sound(&path);
+    assert_eq!(verify::ledger(&path).unwrap().shares, 12);
+    drop(ledger);
+    Ledger::open(&path, settings(pplns(100))).unwrap();
+    assert_sound(&path);
+}
+
+#[test]
+fn an_old_ledger_that_was_changed_is_found() {
+    let (_dir, path) = old();
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(
+        "DROP TRIGGER event_is_not_changed;
+         UPDATE event SET data = CAST(substr(data, 2) AS BLOB) 
+         WHERE seq = (SELECT max(seq) FROM event WHERE kind = 'batch')",
+    )
+    .unwrap();
+    assert_eq!(conn.changes(), 1);
+    drop(conn);
+    let error = Ledger::open(&path, settings(pplns(100))).unwrap_err();
+    assert!(error.to_string().contains("ends inside a share"), "{error}");
+}

@@ -1,0 +1,55 @@
+//! Why a connection ended, and what that says about who was at its other end.
+
+use std::time::Duration;
+
+use crate::{bans::Offence, proxy_protocol::ProxyError, tls::TlsEnd};
+
+/// A peer that takes no bytes for this long is gone.
+pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    /// The miner closed it.
+    #[error("closed by the miner")]
+    Peer,
+    /// The pool is stopping.
+    #[error("the pool is stopping")]
+    Stopping,
+    /// The session ended it by its clock, and says why.
+    #[error("{0}")]
+    Late(String),
+    /// The session ended it over what came, and says why.
+    #[error("{0}")]
+    Nonsense(String),
+    /// TLS failed.
+    #[error(transparent)]
+    Tls(#[from] TlsEnd),
+    /// A PROXY header where none is believed.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The network failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The peer takes no bytes.
+    #[error("the miner took no bytes for {} s", WRITE_LIMIT.as_secs())]
+    SlowReader,
+    /// Shares can no longer be kept.
+    #[error("the ledger has stopped")]
+    Ledger,
+}
+
+impl End {
+    /// What its address did wrong.
+    pub(super) const fn offence(&self) -> Option<Offence> {
+        match self {
+            Self::Nonsense(_) => Some(Offence::Garbage),
+            Self::Late(_) => Some(Offence::SlowStart),
+            Self::SlowReader => Some(Offence::SlowReader),
+            Self::Proxy(_) => Some(Offence::StrayProxyHeader),
+            Self::Tls(TlsEnd::Closed) => None,
+            Self::Tls(_) => Some(Offence::TlsHandshake),
+            Self::Peer | Self::Stopping | Self::Io(_) | Self::Ledger => None,
+        }
+    }
+}
