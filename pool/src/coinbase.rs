@@ -132,7 +132,7 @@ pub fn assemble_block(
     block.extend(encode::serialize(&encode::VarInt(transactions.saturating_add(1))));
     block.extend(encode::serialize(&coinbase));
     for transaction in &template.transactions {
-        block.extend(&transaction.data);
+        block.extend_from_slice(&transaction.data);
     }
     Ok(block)
 }

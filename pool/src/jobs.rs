@@ -326,7 +326,7 @@ impl JobState {
 /// The job with what its template allows and holds beside the header.
 fn with_rules(mut job: Job, template: &Template) -> Job {
     job.version_mask = !template.vb_required;
-    job.transactions = Listing::of(template.transactions.iter().map(|one| one.data.as_slice()));
+    job.transactions = Listing::of(template.transactions.iter().map(|one| &*one.data));
     job
 }
 

@@ -1,8 +1,8 @@
 //! The one writer of the ledger: a thread that takes commands from a bounded queue, commits the
 //! shares of a burst together, and answers once they are on disk.
 //!
-//! Read [`Command`], then [`run`]. Batching needs no timer: while one commit is being synced the
-//! next batch gathers, so a lone share waits for one sync and a flood shares it. Everything that
+//! Read [`Command`], then [`run`]. Shards send shares by the list, and a stream of lists is committed
+//! every 5 ms: a lone share waits for one sync, and many share one. Everything that
 //! changes the ledger passes here in order; reading goes through [`ledger::Reader`] elsewhere.
 
 use std::{
@@ -31,7 +31,9 @@ use crate::{
 /// Commands that may wait; past it, connections wait in turn, so pressure reaches the sockets.
 pub const QUEUE_LENGTH: usize = 8192;
 /// From so many shares on a commit takes no further list.
-const BATCH_MAX: usize = 16_384;
+const BATCH_MAX: usize = 4096;
+/// Between the beginnings of two commits in a stream of shares.
+const COMMIT_EVERY: Duration = Duration::from_millis(5);
 /// Rates are worked out at most this often.
 const RATES_EVERY: Duration = Duration::from_secs(1);
 /// A disk that fails for longer than this, though it says that the error is a passing one, ends
@@ -288,9 +290,11 @@ pub fn run(
         clock,
         metrics,
         failing_since: None,
+        committed_at: Duration::ZERO,
         shares: Vec::new(),
     };
     while let Some(first) = queue.blocking_recv() {
+        writer.rest(&first);
         let (lists, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_shares);
         writer.metrics.queue_length(queue.len());
         if let Err(error) = writer.commit(lists) {
@@ -360,11 +364,22 @@ struct Writer {
     metrics: LedgerMetrics,
     /// Since when commits fail.
     failing_since: Option<Duration>,
+    /// When the last commit began.
+    committed_at: Duration,
     /// The shares of the commit under way, in one piece.
     shares: Vec<Share>,
 }
 
 impl Writer {
+    /// Lets shares gather where the last commit has just begun: one costs as much for a few as for
+    /// many. The first after a pause is not kept waiting.
+    fn rest(&self, next: &Command) {
+        let since = self.clock.now().mono.saturating_sub(self.committed_at);
+        if matches!(next, Command::Shares { .. }) && since < COMMIT_EVERY {
+            std::thread::sleep(COMMIT_EVERY.saturating_sub(since));
+        }
+    }
+
     /// Commits lists of shares together and answers them. A disk that is full or busy refuses them,
     /// and the next ones are tried again.
     fn commit(&mut self, mut lists: Vec<List>) -> Result<(), LedgerError> {
@@ -372,6 +387,7 @@ impl Writer {
             return Ok(());
         }
         let before = self.clock.now().mono;
+        self.committed_at = before;
         let committed = self.settle_names(&mut lists).and_then(|()| {
             self.shares.clear();
             self.shares

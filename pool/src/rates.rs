@@ -1,6 +1,7 @@
 //! Hash rates from accepted work over 10 s, 60 s and 15 min.
 //!
-//! Fixed memory per worker: three rings of buckets. A rate is work in the window over the
+//! Fixed memory per worker, about 200 bytes: three rings of buckets, in floats, since nothing here
+//! is credited. A rate is work in the window over the
 //! window's length (or over the time observed, while that is shorter), so it decays to zero when
 //! shares stop. It deliberately keeps no history: that is the ledger's.
 
@@ -29,14 +30,16 @@ pub struct Hashrate {
 #[derive(Debug, Default)]
 pub struct Rates {
     pool: Windows,
-    workers: HashMap<WorkerId, Windows>,
+    /// Boxed, since a table is never full.
+    workers: HashMap<WorkerId, Box<Windows>>,
 }
 
 impl Rates {
     /// Counts `work` of `worker` accepted at `now` (time since start).
     pub fn add(&mut self, worker: WorkerId, work: Work, now: Duration) {
         self.pool.add(work, now);
-        self.workers.entry(worker).or_insert_with(|| Windows::starting(now)).add(work, now);
+        let windows = self.workers.entry(worker);
+        windows.or_insert_with(|| Box::new(Windows::starting(now))).add(work, now);
     }
 
     /// The pool's rate and each recent worker's; workers silent for fifteen minutes are dropped.
@@ -64,6 +67,7 @@ impl Windows {
 
     fn add(&mut self, work: Work, now: Duration) {
         self.last = now;
+        let work = as_f32(work);
         self.ten_seconds.add(work, now.as_secs());
         self.minute.add(work, now.as_secs() / 5);
         self.quarter_hour.add(work, now.as_secs() / 60);
@@ -76,10 +80,10 @@ impl Windows {
     fn rate(&mut self, now: Duration) -> Hashrate {
         let observed = now.saturating_sub(self.start).as_secs_f64();
         // The newest bucket is still filling: a window spans its full buckets and this part.
-        let over = |work: Work, bucket: u64, buckets: f64| {
+        let over = |work: f64, bucket: u64, buckets: f64| {
             let filling = (now.as_secs_f64() / bucket_seconds(bucket)).fract();
             let span = (buckets - 1.0 + filling) * bucket_seconds(bucket);
-            work.as_f64() / observed.min(span).max(1.0)
+            work / observed.min(span).max(1.0)
         };
         Hashrate {
             ten_seconds: over(self.ten_seconds.sum(now.as_secs()), 1, 10.0),
@@ -93,25 +97,25 @@ impl Windows {
 #[derive(Debug)]
 struct Ring<const N: usize> {
     newest: u64,
-    buckets: [Work; N],
+    buckets: [f32; N],
 }
 
 impl<const N: usize> Default for Ring<N> {
     fn default() -> Self {
-        Self { newest: 0, buckets: [Work::ZERO; N] }
+        Self { newest: 0, buckets: [0.0; N] }
     }
 }
 
 impl<const N: usize> Ring<N> {
-    fn add(&mut self, work: Work, bucket: u64) {
+    fn add(&mut self, work: f32, bucket: u64) {
         self.advance(bucket);
         let slot = self.slot(bucket);
-        self.buckets[slot] = self.buckets[slot].saturating_add(work);
+        self.buckets[slot] += work;
     }
 
-    fn sum(&mut self, bucket: u64) -> Work {
+    fn sum(&mut self, bucket: u64) -> f64 {
         self.advance(bucket);
-        self.buckets.iter().fold(Work::ZERO, |sum, work| sum.saturating_add(*work))
+        self.buckets.iter().copied().map(f64::from).sum()
     }
 
     /// Empties what has fallen out of the window by `bucket`.
@@ -119,7 +123,7 @@ impl<const N: usize> Ring<N> {
         let steps = bucket.saturating_sub(self.newest);
         for step in 0..steps.min(u64::try_from(N).unwrap_or(u64::MAX)) {
             let slot = self.slot(bucket - step);
-            self.buckets[slot] = Work::ZERO;
+            self.buckets[slot] = 0.0;
         }
         self.newest = self.newest.max(bucket);
     }
@@ -127,6 +131,11 @@ impl<const N: usize> Ring<N> {
     fn slot(&self, bucket: u64) -> usize {
         usize::try_from(bucket).unwrap_or(usize::MAX) % self.buckets.len()
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven digits are enough to look at")]
+fn as_f32(work: Work) -> f32 {
+    work.as_f64() as f32
 }
 
 fn bucket_seconds(bucket: u64) -> f64 {

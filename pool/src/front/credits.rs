@@ -18,7 +18,7 @@ const LONG: usize = 1024;
 /// Shares of one shard that may wait for the ledger; past it nothing more is read.
 const MOST_IN_FLIGHT: usize = 32_768;
 /// Lists kept for the next shares, so that their memory is not asked for again and again.
-const SPARE: usize = 8;
+const SPARE: usize = 3;
 
 /// What one shard has under way to the ledger.
 #[derive(Debug)]
@@ -53,7 +53,12 @@ impl Credits {
     /// Adds a share.
     pub(super) fn add(&mut self, credit: Credit) {
         self.in_flight += 1;
+        let now = credit.received;
         self.gathering.push(credit);
+        if self.gathering.len() >= LONG {
+            self.send_list(now);
+            self.offer();
+        }
     }
 
     /// Sends another command, after all shares so far: a report of energy covers those.
@@ -65,8 +70,7 @@ impl Credits {
 
     /// Sends what is due at `now`.
     pub(super) fn flush(&mut self, now: Duration) {
-        let due = self.due().is_some_and(|due| due <= now);
-        if due || self.gathering.len() >= LONG {
+        if self.due().is_some_and(|due| due <= now) {
             self.send_list(now);
         }
         self.offer();
@@ -82,7 +86,7 @@ impl Credits {
     pub(super) fn answered(&mut self, mut list: Vec<Credit>) {
         self.in_flight = self.in_flight.saturating_sub(list.len());
         list.clear();
-        if self.spare.len() < SPARE && list.capacity() <= 2 * LONG {
+        if self.spare.len() < SPARE && list.capacity() <= LONG + LONG / 2 {
             self.spare.push(list);
         }
         self.offer();

@@ -37,6 +37,11 @@ use crate::{handover::FrozenPeer, ledger_task::Credit, tls::TlsLink};
 const EVENTS: usize = 1024;
 /// Connections read in one turn before answers are written.
 const READS_A_TURN: usize = 1024;
+/// Turns that read something and begin within this time are a stream.
+const STREAM: Duration = Duration::from_millis(5);
+/// Pause between turns of a stream, unless so many sockets had something at once.
+const REST: Duration = Duration::from_millis(2);
+const CROWD: usize = 64;
 /// Connections get this long to finish once the pool stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// The ledger gets this long to answer what is under way before connections are put down.
@@ -63,6 +68,9 @@ pub(super) struct Shard {
     first: usize,
     stopping: Option<Duration>,
     freezing: Option<Freezing>,
+    /// Sockets read in this turn, and when a turn last began in which some were.
+    read_now: usize,
+    read_at: Duration,
 }
 
 /// Connections are to be put down once the ledger owes them nothing, or at this time.
@@ -119,6 +127,8 @@ impl Making {
             first: 0,
             stopping: None,
             freezing: None,
+            read_now: 0,
+            read_at: Duration::ZERO,
         }
     }
 }
@@ -156,6 +166,20 @@ impl Shard {
             if self.is_over(now.mono) {
                 return Ok(());
             }
+            self.rest(now.mono);
+        }
+    }
+
+    /// In a stream of shares, lets some gather before the next turn: a turn costs as much for one
+    /// as for many. Whoever comes alone is not kept waiting.
+    fn rest(&mut self, began: Duration) {
+        let read = std::mem::take(&mut self.read_now);
+        let stream = read > 0 && began.saturating_sub(self.read_at) < STREAM;
+        if read > 0 {
+            self.read_at = began;
+        }
+        if stream && read < CROWD {
+            std::thread::sleep(REST);
         }
     }
 
@@ -193,6 +217,7 @@ impl Shard {
             let Some(slot) = self.to_read.pop_front() else { return };
             let Some(peer) = self.peers.get(slot) else { continue };
             peer.queued = false;
+            self.read_now += 1;
             if !peer.wants_input() {
                 continue;
             }

@@ -53,7 +53,7 @@ impl SavedTemplates {
                 continue;
             }
             let transactions = seen.template.transactions.iter().map(|one| {
-                *places.entry(one.data.as_slice()).or_insert_with(|| {
+                *places.entry(Arc::clone(&one.data)).or_insert_with(|| {
                     saved.transactions.push(hex::encode(&one.data));
                     saved.txids.push(one.txid);
                     saved.txids.len() - 1
@@ -68,7 +68,8 @@ impl SavedTemplates {
 
     /// What reads wrong is left out: a block on it would be lost, and is said to be when found.
     pub(super) fn restore(self) -> Vec<Origin> {
-        let data = self.transactions.iter().map(|text| hex::decode(text).unwrap_or_default());
+        let data =
+            self.transactions.iter().map(|text| hex::decode(text).unwrap_or_default().into());
         let all: Vec<TemplateTransaction> =
             data.zip(self.txids).map(|(data, txid)| TemplateTransaction { data, txid }).collect();
         let mut origins = Vec::new();

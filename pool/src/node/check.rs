@@ -146,7 +146,7 @@ mod tests {
             witness_commitment: Some(commitment_script(vec![transaction.compute_wtxid()])),
             transactions: vec![TemplateTransaction {
                 txid: transaction.compute_txid().to_byte_array(),
-                data,
+                data: data.into(),
             }],
             longpollid: String::new(),
             mutable: Vec::new(),
@@ -161,7 +161,9 @@ mod tests {
             ("coinbasevalue", |t| t.coinbase_value = Sats::from_sat(FIRST_SUBSIDY + 11).unwrap()),
             ("coinbasevalue", |t| t.height = 150),
             ("number 0 has another txid", |t| t.transactions[0].txid[0] ^= 1),
-            ("number 0 is no transaction", |t| t.transactions[0].data.push(0)),
+            ("number 0 is no transaction", |t| {
+                t.transactions[0].data = [&*t.transactions[0].data, &[0]].concat().into()
+            }),
             ("default_witness_commitment", |t| t.transactions.clear()),
             ("default_witness_commitment", |t| t.witness_commitment = Some(vec![0x6a])),
         ];

@@ -1,5 +1,7 @@
 //! `getblocktemplate`'s answer, parsed once into types.
 
+use std::{collections::HashMap, sync::Arc};
+
 use defences::{Defence, stands};
 use serde::Deserialize;
 use serde_json::Value;
@@ -47,7 +49,7 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateTransaction {
     /// Serialized with its witness.
-    pub data: Vec<u8>,
+    pub data: Arc<[u8]>,
     /// Its id, internal byte order: a leaf of the merkle tree.
     pub txid: [u8; 32],
 }
@@ -91,6 +93,19 @@ pub enum TemplateError {
 }
 
 impl Template {
+    /// Holds the transactions that it has in common with an earlier template only once: those of
+    /// one tip differ by few, and many are kept while shares may come for them.
+    pub fn share_with(&mut self, earlier: &Self) {
+        let known: HashMap<[u8; 32], &Arc<[u8]>> =
+            earlier.transactions.iter().map(|one| (one.txid, &one.data)).collect();
+        for one in &mut self.transactions {
+            // One id may stand for two witnesses.
+            if let Some(data) = known.get(&one.txid).filter(|data| ***data == one.data) {
+                one.data = Arc::clone(data);
+            }
+        }
+    }
+
     /// Reads `getblocktemplate`'s result.
     ///
     /// # Errors
@@ -172,7 +187,7 @@ fn fees(transactions: &[RawTransaction]) -> Result<Option<Sats>, TemplateError> 
 
 fn transaction(raw: &RawTransaction) -> Result<TemplateTransaction, TemplateError> {
     Ok(TemplateTransaction {
-        data: bytes("transactions.data", &raw.data)?,
+        data: bytes("transactions.data", &raw.data)?.into(),
         txid: hash("transactions.txid", &raw.txid)?,
     })
 }
@@ -263,5 +278,33 @@ mod tests {
         }
         let error = Template::from_json(json!({"height": 1})).unwrap_err().to_string();
         assert!(error.contains("missing field"), "{error}");
+    }
+
+    #[test]
+    fn templates_hold_what_they_have_in_common_once() {
+        let of = |transactions: &[(&str, u8)]| {
+            let transactions = transactions
+                .iter()
+                .map(|(data, id)| json!({"data": data, "txid": format!("{id:064x}"), "fee": 1}));
+            let transactions: Vec<_> = transactions.collect();
+            Template::from_json(json!({
+                "version": 1, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
+                "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
+                "previousblockhash": "00".repeat(32), "transactions": transactions,
+            }))
+            .unwrap()
+        };
+        let earlier = of(&[("01", 1), ("02", 2)]);
+        // The second has another witness, the third is new.
+        let mut later = of(&[("01", 1), ("03", 2), ("04", 4)]);
+        let alone = later.clone();
+        later.share_with(&earlier);
+        assert_eq!(later, alone, "what it says is the same");
+        let shared = later.transactions.iter().map(|one| Arc::strong_count(&one.data));
+        // Twice each: in the copy for comparison as well.
+        assert_eq!(shared.collect::<Vec<_>>(), [2, 2, 2]);
+        drop(alone);
+        let shared = later.transactions.iter().map(|one| Arc::strong_count(&one.data));
+        assert_eq!(shared.collect::<Vec<_>>(), [2, 1, 1]);
     }
 }

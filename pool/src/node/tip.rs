@@ -318,11 +318,14 @@ impl Watcher<'_> {
         Err(self.client.untrue_template(&why))
     }
 
-    fn publish(&self, seen: Seen) -> Result<Arc<Seen>, NodeError> {
+    fn publish(&self, mut seen: Seen) -> Result<Arc<Seen>, NodeError> {
         let latest = (self.clock)().unix.seconds() + AHEAD_MAX;
         if u64::from(seen.template.cur_time) > latest {
             let why = "field 'curtime' is more than two hours ahead of this machine's clock";
             return Err(self.client.untrue_template(why));
+        }
+        if let Some(earlier) = &*self.sink.templates.borrow() {
+            seen.template.share_with(&earlier.template);
         }
         let seen = Arc::new(seen);
         self.sink.templates.send_replace(Some(Arc::clone(&seen)));
