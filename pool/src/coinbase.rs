@@ -2,8 +2,9 @@
 //!
 //! Read [`Payee::job_template`] first. The coinbase carries, in its script and in this order: the
 //! height (BIP 34), the 36-byte commitment (`WPC1` and a tagged hash over the pool's roots), the
-//! job's number, the operator's tag, and the 12 bytes of extranonce that make every connection's work its own. It
-//! deliberately pays one output: who gets what is the ledger's business.
+//! job's number with the mark of the pool's run, the operator's tag, and the 12 bytes of extranonce
+//! that make every connection's work its own. It deliberately pays one output: who gets what is the
+//! ledger's business.
 
 use crate::node::Template;
 use bitcoin::{
@@ -20,7 +21,7 @@ pub const COMMITMENT_MAGIC: [u8; 4] = *b"WPC1";
 pub const EXTRANONCE1_SIZE: usize = 4;
 /// Bytes of extranonce2, rolled by the miner.
 pub const EXTRANONCE2_SIZE: usize = 8;
-/// Longest tag: height, commitment, extranonces and this stay under the script's 100 bytes.
+/// Longest tag: height, commitment, numbers, extranonces and this are 97 of the script's 100 bytes.
 pub const TAG_MAX: usize = 32;
 
 /// Whom the pool's coinbases pay, and what they are signed with.
@@ -38,15 +39,20 @@ impl Payee {
     ///
     /// `job` is the job's number. Its low 32 bits are in the coinbase, because two jobs made in
     /// the same second of the same template would otherwise share their headers, and a miner that
-    /// starts counting anew with each job would find the same shares again.
+    /// starts counting anew with each job would find the same shares again. `run` is 4 random bytes
+    /// of this run of the pool: extranonces are leased from the ledger, and two servers with a
+    /// ledger each, or one with a ledger from a backup, lease the same ones.
     #[must_use]
     pub fn job_template(
         &self,
         template: &Template,
         newest_slice: &SliceHead,
         job: u64,
+        run: [u8; 4],
     ) -> JobTemplate {
-        let coinbase = self.coinbase(template, commitment(newest_slice), job);
+        let mut mark = job.to_le_bytes();
+        mark[4..].copy_from_slice(&run);
+        let coinbase = self.coinbase(template, commitment(newest_slice), mark);
         let (coinbase1, coinbase2) = split_at_extranonce(&coinbase);
         JobTemplate {
             height: template.height,
@@ -62,14 +68,14 @@ impl Payee {
         }
     }
 
-    fn coinbase(&self, template: &Template, commitment: [u8; 36], job: u64) -> Transaction {
+    fn coinbase(&self, template: &Template, commitment: [u8; 36], mark: [u8; 8]) -> Transaction {
         let push = |bytes: &[u8]| {
             script::PushBytesBuf::try_from(bytes.to_vec()).expect("at most 36 bytes are pushed")
         };
         let mut script = script::Builder::new()
             .push_int(template.height.into())
             .push_slice(push(&commitment))
-            .push_slice(push(&job.to_le_bytes()[..4]));
+            .push_slice(push(&mark));
         if !self.tag.is_empty() {
             script = script.push_slice(push(&self.tag));
         }
@@ -207,7 +213,7 @@ mod tests {
     #[test]
     fn no_two_jobs_share_their_headers() {
         let payee = Payee { script: ScriptBuf::from_bytes(vec![0x51]), tag: Vec::new() };
-        let job = |number| payee.job_template(&template(7), &SliceHead::NONE, number);
+        let job = |number| payee.job_template(&template(7), &SliceHead::NONE, number, [0; 4]);
         assert_eq!(job(1), job(1));
         assert_ne!(job(1).coinbase1, job(2).coinbase1);
     }
@@ -238,7 +244,7 @@ mod tests {
         let slice = SliceHead::NONE;
         for height in [1, 16, 17, 128, 32_768, 840_000, 8_388_608] {
             let template = template(height);
-            let job = payee.job_template(&template, &slice, u64::MAX);
+            let job = payee.job_template(&template, &slice, u64::MAX, [255; 4]);
             let mut bytes = job.coinbase1.clone();
             bytes.extend([0xaa; EXTRANONCE1_SIZE + EXTRANONCE2_SIZE]);
             bytes.extend(&job.coinbase2);

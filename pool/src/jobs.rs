@@ -108,6 +108,8 @@ pub struct JobMaker {
     pub ledger: LedgerHandle,
     /// Whom coinbases pay.
     pub payee: Payee,
+    /// 4 random bytes of this run of the pool.
+    pub run_mark: [u8; 4],
     /// When jobs are renewed.
     pub settings: JobsConfig,
     /// How many writers tell an announcement that they have finished with it.
@@ -215,7 +217,8 @@ impl JobMaker {
     async fn announce(&self, seen: &Arc<Seen>, cause: Cause, counter: &mut JobState) {
         let now = self.clock.now();
         let (id, clean) = counter.next(seen.template.prev_hash);
-        let mut template = self.payee.job_template(&seen.template, &self.newest_slice, id);
+        let mut template =
+            self.payee.job_template(&seen.template, &self.newest_slice, id, self.run_mark);
         let age = now.mono.saturating_sub(seen.at.mono);
         template.ntime =
             template.ntime.saturating_add(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));

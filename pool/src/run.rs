@@ -169,6 +169,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
         templates: templates.clone(),
         ledger: ledger_handle.clone(),
         payee: config.payout.payee.clone(),
+        run_mark: run_mark()?,
         settings: config.jobs,
         writers: threads().get(),
         slice: config.ledger.slice,
@@ -414,10 +415,15 @@ fn listen_to_miners(
 }
 
 fn open_tls(config: &Config) -> Result<Option<TlsKeeper>, StartError> {
-    let files: Option<crate::tls::TlsFiles> = None;
-    let _ = config;
-    let Some(files) = files else { return Ok(None) };
+    let Some(files) = config.tls.clone() else { return Ok(None) };
     Ok(Some(TlsKeeper::open(files)?))
+}
+
+/// Tells the work of this run of the pool from that of all others.
+fn run_mark() -> Result<[u8; 4], StartError> {
+    let mut mark = [0; 4];
+    getrandom::fill(&mut mark).map_err(|error| StartError::System(error.into()))?;
+    Ok(mark)
 }
 
 /// Threads that serve miners: one for each processor.

@@ -192,6 +192,7 @@ fn work(clock: Clock, ledger: LedgerHandle, max_age: Duration) -> Work {
         templates,
         ledger,
         payee: Payee { script: ScriptBuf::new(), tag: Vec::new() },
+        run_mark: [0; 4],
         settings: JobsConfig {
             refresh: Duration::from_secs(30),
             fee_growth: BasisPoints::new(1000).unwrap(),

@@ -162,7 +162,7 @@ mod tests {
             ("coinbasevalue", |t| t.height = 150),
             ("number 0 has another txid", |t| t.transactions[0].txid[0] ^= 1),
             ("number 0 is no transaction", |t| {
-                t.transactions[0].data = [&*t.transactions[0].data, &[0]].concat().into()
+                t.transactions[0].data = [&*t.transactions[0].data, &[0]].concat().into();
             }),
             ("default_witness_commitment", |t| t.transactions.clear()),
             ("default_witness_commitment", |t| t.witness_commitment = Some(vec![0x6a])),

@@ -36,7 +36,8 @@ pub(crate) async fn every_address(pair: &mut Pair) {
         let script = pool::user::parse_address(&text, bitcoin::Network::Regtest).unwrap();
         let payee = Payee { script: script.script_pubkey(), tag: b"/test/".to_vec() };
         let template = pair.template().await;
-        let job = Job::new(1, payee.job_template(&template, &SliceHead::NONE, 1), true, 1, 0);
+        let job =
+            Job::new(1, payee.job_template(&template, &SliceHead::NONE, 1, [9; 4]), true, 1, 0);
         let shape = &job.template;
         let (xn1, xn2) = ([1; EXTRANONCE1_SIZE], [2; EXTRANONCE2_SIZE]);
         let solved = (0..u32::MAX)

@@ -5,6 +5,7 @@
 
 mod block_life;
 mod node_loss;
+mod ports;
 mod real;
 mod refusals;
 mod renewal;

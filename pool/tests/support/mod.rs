@@ -53,8 +53,18 @@ impl Pool {
         Self::run_by(command.args(["run", "-c"]).arg(config))
     }
 
+    /// The same, with so many ports; the first is the one that is named.
+    pub(crate) fn run_with_ports(config: &Path, ports: usize) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattproof-pool"));
+        Self::run_on(command.args(["run", "-c"]).arg(config), ports)
+    }
+
     /// A command that ends in running a pool.
     pub(crate) fn run_by(command: &mut Command) -> Self {
+        Self::run_on(command, 1)
+    }
+
+    fn run_on(command: &mut Command, ports: usize) -> Self {
         let mut child =
             command.env("WATTPROOF_POOL_LOG", "warn").stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -66,6 +76,9 @@ impl Pool {
             value.trim().to_owned()
         };
         let stratum = next("stratum").trim_start_matches("stratum+tcp://").parse().unwrap();
+        for _ in 1..ports {
+            next("stratum");
+        }
         let http =
             next("page").trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
         Self { child, stratum, http, stdout }

@@ -71,6 +71,7 @@ impl Work {
         let (watched, now) = (Arc::clone(&nodes), Arc::new(move || clock.now()));
         tasks.spawn(watch_templates(watched, settings, now, sink, CancellationToken::new()));
         let maker = JobMaker {
+            run_mark: [0; 4],
             templates: templates.clone(),
             ledger,
             payee: Payee { script: ScriptBuf::from_bytes(vec![0x51]), tag: b"test".to_vec() },

@@ -46,6 +46,19 @@ fn a_stale_share_that_is_a_block_is_refused_and_handed_on_once() {
 }
 
 #[test]
+fn a_block_is_taken_however_many_shares_wait() {
+    let mut bench = at_work(true);
+    bench.acknowledge = false;
+    let limit = u32::try_from(bench.session.settings.limits.max_in_flight).unwrap();
+    for nonce in 0..=limit {
+        assert!(!bench.submit("1", nonce).contains("\"id\":9"), "no answer yet, and no refusal");
+    }
+    assert!(bench.shares.iter().all(|share| share.judged.is_block));
+    assert_eq!(bench.shares.len(), usize::try_from(limit).unwrap() + 1);
+    assert!(bench.rejected.is_empty());
+}
+
+#[test]
 fn a_block_that_was_credited_in_time_is_not_handed_on_again() {
     let mut bench = at_work(true);
     assert_eq!(bench.submit("1", 5), YES);

@@ -1,8 +1,8 @@
 //! `mining.submit`: from a line to an accepted share or a reason.
 //!
 //! The order of questions: can it be read, is the connection subscribed, is the worker known
-//! here, is the job alive, is there room for it, does it hold ([`crate::judge()`]), was it credited
-//! before. Only the last step remembers anything.
+//! here, is the job alive, does it hold ([`crate::judge()`]), is there room for it (a block needs
+//! none), was it credited before. Only the last step remembers anything.
 //!
 //! A share of the epoch before is refused whatever it is, and looked at all the same: if it is a
 //! block, the pool hears of it ([`Event::StaleBlock`]). It counts among what is borne only so often,
@@ -74,10 +74,12 @@ impl Session {
             }
         };
         let full = self.in_flight.len() >= self.settings.limits.max_in_flight;
-        if (stands(Defence::InFlightBound) && full) || flooded {
+        let busy = (stands(Defence::InFlightBound) && full) || flooded;
+        let share = hold(job, terms, &mut self.last_root, worker, &submit, now)?;
+        // A block is taken however busy: nobody sends many.
+        if busy && !share.judged.is_block {
             return Err(Reason::Busy);
         }
-        let share = hold(job, terms, &mut self.last_root, worker, &submit, now)?;
         let space = terms.space(job);
         self.look_for_room();
         self.board.remember(&share.judged, space, self.settings.limits.max_seen)?;
