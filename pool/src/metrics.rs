@@ -17,7 +17,11 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 use stratum::judge::Reason;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+/// Between two times that noted times are put into their histograms.
+const KEEP_UP_EVERY: Duration = Duration::from_secs(5);
 /// Upper bounds of the latency histograms' buckets, in seconds.
 const LATENCY_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
@@ -138,6 +142,17 @@ impl Metrics {
             rejected: rejected
                 .map(|(reason, count)| (reason.label(), count.load(Ordering::Relaxed)))
                 .collect(),
+        }
+    }
+
+    /// Puts the times that were noted into their histograms every few seconds, until cancelled:
+    /// until then each of them takes memory, and nobody may ever come to read the metrics.
+    pub fn keep_up(&self, cancel: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        let handle = self.handle.clone();
+        async move {
+            while timeout(KEEP_UP_EVERY, cancel.cancelled()).await.is_err() {
+                handle.run_upkeep();
+            }
         }
     }
 

@@ -149,6 +149,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     let (found_in, found) = mpsc::channel(BLOCK_QUEUE);
     let (origins_in, origins) = mpsc::channel(BLOCK_QUEUE);
 
+    running.keep_up(&metrics);
     running.ledger_thread(ledger, desk, commands, clock, &metrics);
     let watching = WatchSettings {
         // Three chances to fetch a template before the last one is too old.
@@ -288,6 +289,14 @@ impl Running {
         self.tasks.spawn(async move { task.await.map_err(|error| format!("{name}: {error}")) });
     }
 
+    fn keep_up(&mut self, metrics: &Metrics) {
+        let task = metrics.keep_up(self.cancel.clone());
+        self.tasks.spawn(async move {
+            task.await;
+            Ok(())
+        });
+    }
+
     fn ledger_thread(
         &mut self,
         ledger: Ledger,
@@ -422,7 +431,8 @@ fn open_tls(config: &Config) -> Result<Option<TlsKeeper>, StartError> {
 /// Tells the work of this run of the pool from that of all others.
 fn run_mark() -> Result<[u8; 4], StartError> {
     let mut mark = [0; 4];
-    getrandom::fill(&mut mark).map_err(|error| StartError::System(error.into()))?;
+    getrandom::fill(&mut mark)
+        .map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
     Ok(mark)
 }
 

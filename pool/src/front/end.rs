@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stratum::v1::Fatal;
+
 use crate::{bans::Offence, proxy_protocol::ProxyError, tls::TlsEnd};
 
 /// A peer that takes no bytes for this long is gone.
@@ -19,9 +21,9 @@ pub(super) enum End {
     /// The session ended it by its clock, and says why.
     #[error("{0}")]
     Late(String),
-    /// The session ended it over what came, and says why.
-    #[error("{0}")]
-    Nonsense(String),
+    /// The session ended it over what came.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
     /// TLS failed.
     #[error(transparent)]
     Tls(#[from] TlsEnd),
@@ -43,13 +45,18 @@ impl End {
     /// What its address did wrong.
     pub(super) const fn offence(&self) -> Option<Offence> {
         match self {
-            Self::Nonsense(_) => Some(Offence::Garbage),
+            Self::Fatal(Fatal::Garbage(_) | Fatal::LineTooLong(_)) => Some(Offence::Garbage),
+            Self::Fatal(Fatal::Nuisance) => Some(Offence::Flood),
+            Self::Fatal(Fatal::NotReading(_)) => Some(Offence::SlowReader),
             Self::Late(_) => Some(Offence::SlowStart),
             Self::SlowReader => Some(Offence::SlowReader),
             Self::Proxy(_) => Some(Offence::StrayProxyHeader),
-            Self::Tls(TlsEnd::Closed) => None,
-            Self::Tls(_) => Some(Offence::TlsHandshake),
-            Self::Peer | Self::Stopping | Self::Io(_) | Self::Ledger => None,
+            Self::Tls(end) => end.offence(),
+            Self::Fatal(Fatal::Closed)
+            | Self::Peer
+            | Self::Stopping
+            | Self::Io(_)
+            | Self::Ledger => None,
         }
     }
 }

@@ -207,7 +207,7 @@ impl Peer {
         let received = self.session.receive(bytes, now);
         // What came before the fatal byte is still handled and answered.
         self.take_events(hall, now)?;
-        received.map_err(|fatal| End::Nonsense(fatal.to_string()))
+        Ok(received?)
     }
 
     /// Has the session look at its clock.
@@ -503,6 +503,12 @@ impl Peer {
         let silent = matches!(why, End::Late(_)) && self.session.is_ready();
         if let Some(offence) = why.offence().filter(|_| !silent) {
             hall.offence(self.address.ip(), offence);
+        }
+        if let End::Tls(end) = &why
+            && let Some(farewell) = end.farewell()
+        {
+            // Whoever does not take it will see the end all the same.
+            let _ = push(&mut self.socket, farewell.as_bytes());
         }
         hall.keep(self.session.end());
         let until = now.mono.saturating_add(DRAIN_LIMIT);
