@@ -119,6 +119,18 @@ fn results(options: &Options) -> Said {
         Some(Command::Load(load)) => load::run(load, &clock::read())
             .map(|report| if load.json { report.json().to_string() } else { report.text() })
             .map_err(|error| error.to_string()),
+        Some(Command::Pool(service::Options {
+            command: Some(service::Command::Soak(soak)),
+            ..
+        })) => {
+            return match service::soak::run(soak, &clock::read()) {
+                Ok(found) => Said {
+                    text: Some(if soak.json { found.json().to_string() } else { found.text() }),
+                    failures: found.faults(),
+                },
+                Err(error) => Said { text: None, failures: vec![error.to_string()] },
+            };
+        }
         Some(Command::Pool(pool)) => {
             let (outcomes, failures) = service::measure(pool, &clock::read());
             let text = if pool.json { service::json } else { service::table };

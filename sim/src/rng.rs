@@ -3,13 +3,14 @@
 //! `SplitMix64` (Steele, Lea and Flood 2014): good enough to draw events, and so small that no
 //! library's next version can change what a seed means.
 
+use core::time::Duration;
+
 /// A generator; its whole state is one number.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
 impl Rng {
     /// The generator of this seed.
-    #[must_use]
     pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -26,6 +27,17 @@ impl Rng {
     /// A number below `bound`, which must not be zero. The bias is below `bound` / 2^64.
     pub(crate) const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
+    }
+
+    /// A place in a list of `length`, which must not be zero.
+    pub(crate) fn place(&mut self, length: usize) -> usize {
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        usize::try_from(self.below(length)).unwrap_or(0)
+    }
+
+    /// Less than `most` milliseconds, which must not be zero.
+    pub(crate) const fn millis(&mut self, most: u64) -> Duration {
+        Duration::from_millis(self.below(most))
     }
 
     /// True `times` in a thousand.

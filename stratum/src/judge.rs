@@ -330,6 +330,11 @@ mod tests {
     }
 
     #[test]
+    fn an_extranonce2_is_shown_as_it_is_sent() {
+        assert_eq!(format!("{:?}", Extranonce2::new(&[1, 0xab]).unwrap()), "01ab");
+    }
+
+    #[test]
     fn every_reason_has_its_own_label_and_a_known_code() {
         let labels: std::collections::BTreeSet<_> =
             Reason::ALL.iter().map(|reason| reason.label()).collect();

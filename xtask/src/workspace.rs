@@ -22,24 +22,34 @@ pub(crate) struct Binaries {
 /// # Errors
 /// Fails where cargo fails, or reports no executable under the expected name.
 pub(crate) fn build_release() -> Result<Binaries, Failure> {
-    eprintln!("building the pool and the miner for release (the first time takes minutes)");
-    let mut built = build_messages(&[
-        "build",
-        "--release",
-        "--package",
-        "pool",
-        "--package",
-        "miner",
-        "--bins",
-        "--message-format",
-        "json-render-diagnostics",
-    ])?;
-    let mut take = |name: &str| {
-        built
-            .remove(name)
-            .ok_or_else(|| Failure::new(format!("cargo build reported no executable `{name}`")))
-    };
-    Ok(Binaries { pool: take("wattproof-pool")?, miner: take("wattproof-miner")? })
+    let mut built = build_programs(&["pool", "miner"])?;
+    Ok(Binaries {
+        pool: take(&mut built, "wattproof-pool")?,
+        miner: take(&mut built, "wattproof-miner")?,
+    })
+}
+
+/// Builds the bench and the pool for release and returns them in this order. The miner is built
+/// with them, so that what all of them depend on is the same as for [`build_release`].
+///
+/// # Errors
+/// As [`build_release`].
+pub(crate) fn build_bench() -> Result<(PathBuf, PathBuf), Failure> {
+    let mut built = build_programs(&["pool", "miner", "benches"])?;
+    Ok((take(&mut built, "wattproof-bench")?, take(&mut built, "wattproof-pool")?))
+}
+
+fn build_programs(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    eprintln!("building for release: {} (the first time takes minutes)", packages.join(", "));
+    let mut arguments = vec!["build", "--release"];
+    arguments.extend(packages.iter().flat_map(|package| ["--package", *package]));
+    arguments.extend(["--bins", "--message-format", "json-render-diagnostics"]);
+    build_messages(&arguments)
+}
+
+fn take(built: &mut BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf, Failure> {
+    let missing = || Failure::new(format!("cargo build reported no executable `{name}`"));
+    built.remove(name).ok_or_else(missing)
 }
 
 /// A program of tests.

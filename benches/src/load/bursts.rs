@@ -97,6 +97,11 @@ impl Bursts {
             return Ok(());
         }
         self.looked = now;
+        self.finish()
+    }
+
+    /// What came since it was quiet last is a burst.
+    fn finish(&mut self) -> Result<(), ProcessError> {
         let cpu = self.pool.map(Process::cpu).transpose()?;
         if let Some(any) = self.any.take() {
             let jobs = self.present.drain(..).map(|(_, spread)| spread).collect();
@@ -107,9 +112,10 @@ impl Bursts {
         Ok(())
     }
 
-    /// Those that are over.
-    pub(super) fn into_done(self) -> Vec<Burst> {
-        self.done
+    /// All, the last of them as far as it has come.
+    pub(super) fn into_all(mut self) -> Result<Vec<Burst>, ProcessError> {
+        self.finish()?;
+        Ok(self.done)
     }
 }
 
@@ -152,9 +158,11 @@ mod tests {
         bursts.came(1, &later, at(2000));
         bursts.tick(at(2800)).unwrap();
         bursts.tick(at(3000)).unwrap();
+        bursts.came(0, &later, at(3100));
 
-        let done = bursts.into_done();
-        assert_eq!(done.len(), 2);
+        let done = bursts.into_all().unwrap();
+        assert_eq!(done.len(), 3, "and the one that is not over");
+        assert_eq!((done[2].any.first, done[2].any.miners), (at(3100), 1));
         let spread =
             |first, last, miners, clean| Spread { first: at(first), last: at(last), miners, clean };
         assert_eq!(done[0].jobs, [spread(500, 530, 2, true), spread(520, 570, 3, false)]);

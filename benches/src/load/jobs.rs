@@ -9,19 +9,19 @@ const KEPT: usize = 8;
 
 /// The newest jobs.
 #[derive(Debug, Default)]
-pub(super) struct Jobs {
+pub(crate) struct Jobs {
     newest_first: VecDeque<(Vec<u8>, Rc<Job>)>,
 }
 
 impl Jobs {
     /// The job of a line that was read before.
-    pub(super) fn known(&self, line: &[u8]) -> Option<Rc<Job>> {
+    pub(crate) fn known(&self, line: &[u8]) -> Option<Rc<Job>> {
         let found = self.newest_first.iter().find(|(known, _)| known == line);
         found.map(|(_, job)| Rc::clone(job))
     }
 
     /// Remembers what a line says.
-    pub(super) fn keep(&mut self, line: &[u8], job: Job) -> Rc<Job> {
+    pub(crate) fn keep(&mut self, line: &[u8], job: Job) -> Rc<Job> {
         let job = Rc::new(job);
         self.newest_first.truncate(KEPT - 1);
         self.newest_first.push_front((line.to_vec(), Rc::clone(&job)));

@@ -17,10 +17,14 @@ use super::{
 
 /// A miner and what it has to do.
 #[derive(Debug)]
-pub(super) struct Miner {
+pub(crate) struct Miner {
     user: String,
     /// Extranonce 1 and the length of extranonce 2.
     subscribed: Option<(Vec<u8>, usize)>,
+    /// What the pool calls the subscription.
+    name: Option<String>,
+    /// Extranonce 1 of the connection before this one.
+    earlier: Option<Vec<u8>>,
     authorized: bool,
     /// As announced last.
     announced: Bar,
@@ -49,7 +53,7 @@ struct Work {
 
 /// What a line meant.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(crate) enum News {
     /// A share was accepted, so long after it was sent.
     Accepted(Duration),
     /// A share was refused, with code and words.
@@ -73,20 +77,22 @@ pub(crate) enum MinerError {
 
 /// How shares are made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(crate) struct Manner {
     /// A new extranonce 2 for every share.
-    pub(super) roll: bool,
+    pub(crate) roll: bool,
     /// Most nonces to try for one share before somebody else has a turn.
-    pub(super) tries: u64,
+    pub(crate) tries: u64,
 }
 
 impl Miner {
-    pub(super) fn new(user: String) -> Self {
+    pub(crate) fn new(user: String) -> Self {
         // What Stratum V1 starts from.
         let announced = Bar::new(Target::difficulty_one());
         Self {
             user,
             subscribed: None,
+            name: None,
+            earlier: None,
             authorized: false,
             announced,
             job: None,
@@ -99,22 +105,39 @@ impl Miner {
     }
 
     /// What is said first.
-    pub(super) fn greeting(&self) -> Vec<u8> {
-        wire::greeting(&self.user)
+    pub(crate) fn greeting(&self) -> Vec<u8> {
+        wire::greeting(&self.user, self.name.as_deref())
+    }
+
+    /// The connection is gone. On the next one it asks for its subscription again. Gives the number
+    /// of shares that will never be answered.
+    pub(crate) fn part(&mut self) -> usize {
+        if let Some((xn1, _)) = self.subscribed.take() {
+            self.earlier = Some(xn1);
+        }
+        (self.authorized, self.job, self.work) = (false, None, None);
+        self.announced = Bar::new(Target::difficulty_one());
+        std::mem::take(&mut self.unanswered).len()
+    }
+
+    /// Whether it goes on with the extranonce 1 of the connection before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        let present = self.subscribed.as_ref().map(|(xn1, _)| xn1);
+        present.is_some() && present == self.earlier.as_ref()
     }
 
     /// Whether it has all that it needs to mine.
-    pub(super) const fn is_ready(&self) -> bool {
+    pub(crate) const fn is_ready(&self) -> bool {
         self.subscribed.is_some() && self.authorized && self.job.is_some()
     }
 
     /// Shares without an answer.
-    pub(super) fn unanswered(&self) -> usize {
+    pub(crate) fn unanswered(&self) -> usize {
         self.unanswered.len()
     }
 
     /// Takes a line of the pool's, without its end.
-    pub(super) fn hear(
+    pub(crate) fn hear(
         &mut self,
         line: &[u8],
         now: Duration,
@@ -140,6 +163,7 @@ impl Miner {
             Line::Other(SUBSCRIBE, result) => {
                 let wrong = || Unreadable::new("a subscription that does not read", line);
                 self.subscribed = Some(wire::subscription(result).ok_or_else(wrong)?);
+                self.name = wire::subscription_name(result);
                 Ok(News::Nothing)
             }
             Line::Yes(AUTHORIZE) => {
@@ -186,7 +210,7 @@ impl Miner {
 
     /// Appends the lines of up to so many shares to `out`, and says how many; fewer where the
     /// tries were not enough.
-    pub(super) fn add_shares(
+    pub(crate) fn add_shares(
         &mut self,
         count: usize,
         manner: Manner,

@@ -10,13 +10,13 @@
 
 mod bursts;
 mod crowd;
-mod jobs;
-mod miner;
-mod pace;
+pub(crate) mod jobs;
+pub(crate) mod miner;
+pub(crate) mod pace;
 pub(crate) mod process;
 mod report;
 mod tally;
-mod wire;
+pub(crate) mod wire;
 mod work;
 
 use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
@@ -45,7 +45,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(60);
 /// Nonces tried for one share before the next connection has its turn.
 const TRIES: u64 = 1 << 12;
 /// Regtest's form of an address that belongs to nobody.
-const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+pub(crate) const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
 /// Puts a pool under load with real shares and says what it takes.
 #[derive(Debug, Clone, Args)]
@@ -183,6 +183,7 @@ pub(crate) fn run_with(
     }
     let unanswered = crowd.unanswered();
     pass(&mut crowd, SETTLE, clock, &mut |_| {})?;
+    let bursts = crowd.bursts.map_or(Ok(Vec::new()), Bursts::into_all)?;
     Ok(Report {
         connections: options.connections,
         connecting,
@@ -197,7 +198,7 @@ pub(crate) fn run_with(
         resident_before: before,
         resident_ready: ready,
         resident_end: resident()?,
-        bursts: crowd.bursts.map(Bursts::into_done).unwrap_or_default(),
+        bursts,
     })
 }
 
@@ -245,7 +246,7 @@ fn enough_files(connections: u32) -> Result<(), LoadError> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     let range = 0.001..=10_000_000.0;
     if range.contains(&value) { Ok(value) } else { Err(format!("{text} is not in 0.001 to 1e7")) }

@@ -7,7 +7,7 @@ const LATE: Duration = Duration::from_millis(250);
 
 /// An even pace.
 #[derive(Debug, Clone)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     a_second: f64,
     start: Duration,
     /// Shares that were due since the start.
@@ -16,12 +16,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) const fn new(a_second: f64, start: Duration) -> Self {
+    pub(crate) const fn new(a_second: f64, start: Duration) -> Self {
         Self { a_second, start, due: 0, given_up: 0 }
     }
 
     /// How many have become due since this was asked last.
-    pub(super) fn take(&mut self, now: Duration) -> u64 {
+    pub(crate) fn take(&mut self, now: Duration) -> u64 {
         let all = self.due_by(now);
         let kept = all - self.due_by(now.saturating_sub(LATE)).min(all);
         let new = all.saturating_sub(self.due);
@@ -31,7 +31,7 @@ impl Pace {
     }
 
     /// How many were given up because nobody asked in time.
-    pub(super) const fn given_up(&self) -> u64 {
+    pub(crate) const fn given_up(&self) -> u64 {
         self.given_up
     }
 

@@ -33,6 +33,13 @@ impl Process {
         resident(&self.read("status")?).ok_or_else(|| self.error("its status has no VmRSS"))
     }
 
+    /// Its open files.
+    pub(crate) fn files(self) -> Result<u64, ProcessError> {
+        let path = format!("/proc/{}/fd", self.0);
+        let files = fs::read_dir(&path).map_err(|error| self.error(format!("{path}: {error}")))?;
+        Ok(u64::try_from(files.count()).unwrap_or(u64::MAX))
+    }
+
     fn read(self, file: &str) -> Result<String, ProcessError> {
         let path = format!("/proc/{}/{file}", self.0);
         fs::read_to_string(&path).map_err(|error| self.error(format!("{path}: {error}")))
@@ -87,6 +94,10 @@ mod tests {
         let this = Process::new(std::process::id());
         assert!(this.resident().unwrap() > 100_000 && file_limit().is_some());
         assert!(this.cpu().is_ok());
+        let before = this.files().unwrap();
+        let _open = fs::File::open("/proc/self/stat").unwrap();
+        // Other tests open and close files meanwhile.
+        assert!(before > 2 && this.files().unwrap() > 2);
         let error = Process::new(u32::MAX).cpu().unwrap_err().to_string();
         assert!(error.contains("process 4294967295"), "{error}");
     }

@@ -14,7 +14,7 @@ pub(super) const AUTHORIZE: u64 = 2;
 
 /// What the pool says in one line.
 #[derive(Debug, PartialEq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// To the request of this number: yes.
     Yes(u64),
     /// To the request of this number: no, with code and words.
@@ -60,7 +60,7 @@ struct Raw<'a> {
 }
 
 /// Reads one line, without its end.
-pub(super) fn read(line: &[u8]) -> Result<Line<'_>, Unreadable> {
+pub(crate) fn read(line: &[u8]) -> Result<Line<'_>, Unreadable> {
     if let Some(number) = plain_yes(line) {
         return Ok(Line::Yes(number));
     }
@@ -133,12 +133,20 @@ pub(super) fn subscription(result: &str) -> Option<(Vec<u8>, usize)> {
     (1..=8).contains(&length).then_some((xn1, length))
 }
 
-/// The first two requests, in one write.
-pub(super) fn greeting(user: &str) -> Vec<u8> {
+/// The name in the answer to `mining.subscribe` that the subscription is taken up again by.
+pub(super) fn subscription_name(result: &str) -> Option<String> {
+    type Offers = Vec<(String, String)>;
+    let (offers, _, _): (Offers, String, usize) = serde_json::from_str(result).ok()?;
+    offers.into_iter().map(|(_, name)| name).next_back()
+}
+
+/// The first two requests, in one write. `earlier` names a subscription to take up again.
+pub(super) fn greeting(user: &str, earlier: Option<&str>) -> Vec<u8> {
     let version = env!("CARGO_PKG_VERSION");
+    let earlier = earlier.map(|name| format!(",\"{name}\"")).unwrap_or_default();
     format!(
         "{{\"id\":{SUBSCRIBE},\"method\":\"mining.subscribe\",\
-         \"params\":[\"wattproof-bench/{version}\"]}}\n\
+         \"params\":[\"wattproof-bench/{version}\"{earlier}]}}\n\
          {{\"id\":{AUTHORIZE},\"method\":\"mining.authorize\",\"params\":[\"{user}\",\"x\"]}}\n"
     )
     .into_bytes()
@@ -257,6 +265,8 @@ mod tests {
     fn a_subscription_names_both_extranonces() {
         let result = r#"[[["mining.notify","s"]],"aabbccdd",8]"#;
         assert_eq!(subscription(result), Some((vec![0xaa, 0xbb, 0xcc, 0xdd], 8)));
+        assert_eq!(subscription_name(result), Some("s".to_owned()));
+        assert_eq!(subscription_name(r#"[[],"aabb",8]"#), None);
         for wrong in [r#"[[],"aabb",0]"#, r#"[[],"aabb",9]"#, r#"[[],"zz",4]"#, "true"] {
             assert_eq!(subscription(wrong), None, "{wrong}");
         }

@@ -27,7 +27,7 @@ const INITIAL: [u32; 8] = [
 
 /// What `mining.notify` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Job {
+pub(crate) struct Job {
     /// The pool's name for it, as JSON text without quotation marks.
     pub(super) id: String,
     prev_hash: [u8; 32],

@@ -8,20 +8,23 @@
 //! a share without an answer, a lost connection, or a ledger that does not hold exactly the shares
 //! that were accepted is a failure, and none of that run's figures is printed.
 
+mod broadcasts;
 mod chain;
 mod node;
 mod pool;
 mod runs;
+pub(crate) mod soak;
 mod table;
 
 use std::{env, io, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::{
     load::{self, LoadError, Report},
     measure::WrongAnswer,
 };
+use broadcasts::Broadcasts;
 use node::Node;
 use pool::{Pool, PoolError};
 pub(crate) use runs::Run;
@@ -32,7 +35,10 @@ const STALE: i64 = 21;
 
 /// Measures the pool: shares, memory, new work.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// What to measure; everything when left out.
     #[arg(value_enum)]
     runs: Vec<Run>,
@@ -54,6 +60,13 @@ pub(crate) struct Options {
     pub(crate) json: bool,
 }
 
+/// What is looked at for long.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Keep it under load with connections that come and go, and look whether it stays sound.
+    Soak(soak::Options),
+}
+
 /// What one run gave.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -61,6 +74,11 @@ pub(crate) struct Outcome {
     report: Report,
     /// When blocks were announced, by the clock of the load.
     announced: Vec<Duration>,
+    /// What the pool says of the jobs that it sent in the window.
+    broadcasts: Broadcasts,
+    /// What new work costs the pool besides writing it: its processor time for a block with one
+    /// miner. Where new work is measured.
+    template: Option<Duration>,
 }
 
 /// Why there is no figure.
@@ -93,18 +111,31 @@ pub(crate) fn measure(
     (outcomes, failures)
 }
 
+/// One run; where new work is measured, after the same with one miner.
 fn one(run: Run, options: &Options, clock: &dyn Fn() -> Duration) -> Result<Outcome, ServiceError> {
+    let alone = (run == Run::Broadcast).then(|| under_load(run, 1, options, clock)).transpose()?;
+    let outcome = under_load(run, options.many, options, clock)?;
+    Ok(Outcome { template: alone.and_then(|alone| alone.block_cpu()), ..outcome })
+}
+
+fn under_load(
+    run: Run,
+    many: u32,
+    options: &Options,
+    clock: &dyn Fn() -> Duration,
+) -> Result<Outcome, ServiceError> {
     let failed = |error| ServiceError::Pool { run: run.name(), error };
     let node = Node::start(run.transactions())?;
     let binary = options.pool.clone().unwrap_or_else(beside);
     let dir = options.dir.clone().unwrap_or_else(env::temp_dir);
-    let pool = Pool::start(&binary, &dir, &node).map_err(failed)?;
+    let mut pool = Pool::start(&binary, &dir, &node).map_err(failed)?;
     let usual = load::Options { pid: Some(pool.pid()), ..load::Options::usual(pool.stratum()) };
-    let load = run.load(options.seconds, options.many, usual);
+    let load = run.load(options.seconds, many, usual);
 
     let mut announced = Vec::new();
-    let (mut start, mut number) = (None, 0);
+    let (mut start, mut number, mut earlier) = (None, 0, None);
     let mut during = |now: Duration| {
+        earlier.get_or_insert_with(|| pool.broadcasts());
         let since = now.saturating_sub(*start.get_or_insert(now));
         if number < run.blocks() && since >= run.block_at(number, load.seconds) {
             number += 1;
@@ -114,10 +145,11 @@ fn one(run: Run, options: &Options, clock: &dyn Fn() -> Duration) -> Result<Outc
     };
     let report = load::run_with(&load, clock, &mut during)
         .map_err(|error| ServiceError::Load { run: run.name(), error })?;
-    let shares = pool.stop().map_err(failed)?;
+    let broadcasts = pool.broadcasts().since(&earlier.unwrap_or_default());
+    let shares = pool.finish().map_err(failed)?;
     check(run, &report, shares, &announced)
         .map_err(|error| ServiceError::Wrong { run: run.name(), error })?;
-    Ok(Outcome { run, report, announced })
+    Ok(Outcome { run, report, announced, broadcasts, template: None })
 }
 
 /// Holds a report against what must be so.
@@ -229,7 +261,9 @@ mod tests {
     fn tables_and_json_hold_every_run() {
         let outcomes = [Run::Batches, Run::Broadcast].map(|run| {
             let announced = vec![Duration::ZERO; 3];
-            Outcome { run, report: report(), announced }
+            let broadcasts = Broadcasts::default();
+            let template = Some(Duration::from_millis(20));
+            Outcome { run, report: report(), announced, broadcasts, template }
         });
         let text = table(&outcomes);
         let starts: Vec<&str> = text.lines().filter_map(|line| line.split("  ").next()).collect();

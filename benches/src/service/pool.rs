@@ -1,6 +1,6 @@
 //! The pool as a process of its own, in a directory of its own, beside a node of ours.
 //!
-//! Read [`Pool::start`] and [`Pool::stop`]. It deliberately knows the pool by its command line
+//! Read [`Pool::start`] and [`Pool::finish`]. It deliberately knows the pool by its command line
 //! only, so that another version of it is measured in the same way.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::node::Node;
+use super::{broadcasts::Broadcasts, node::Node};
 
 /// Longest wait until it has work, and until it has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +27,7 @@ pub(super) struct Pool {
     binary: PathBuf,
     child: Child,
     stratum: SocketAddr,
+    page: SocketAddr,
     folder: tempfile::TempDir,
 }
 
@@ -47,13 +48,15 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> PoolError {
 impl Pool {
     /// Starts it under `dir` and waits until it has work.
     pub(super) fn start(binary: &Path, dir: &Path, node: &Node) -> Result<Self, PoolError> {
+        // It is started in a directory of its own.
+        let binary = std::path::absolute(binary).map_err(system(binary.display().to_string()))?;
         let folder = tempfile::tempdir_in(dir)
             .map_err(system(format!("a directory under {}", dir.display())))?;
         let settings = folder.path().join("pool.toml");
         fs::write(&settings, configuration(node.address()))
             .map_err(system(settings.display().to_string()))?;
         let log = File::create(folder.path().join("log")).map_err(system("the pool's log"))?;
-        let mut child = Command::new(binary)
+        let mut child = Command::new(&binary)
             .current_dir(folder.path())
             .args(["run", "-c", "pool.toml"])
             .stdout(Stdio::piped())
@@ -62,10 +65,11 @@ impl Pool {
             .map_err(system(binary.display().to_string()))?;
         let lines = BufReader::new(child.stdout.take().expect("it was asked for"));
         let unknown = SocketAddr::from(([0; 4], 0));
-        let mut pool = Self { binary: binary.to_owned(), child, stratum: unknown, folder };
+        let (stratum, page) = (unknown, unknown);
+        let mut pool = Self { binary, child, stratum, page, folder };
         let (stratum, page) = addresses(lines).ok_or_else(|| pool.failed("did not start"))?;
-        pool.stratum = stratum;
-        pool.wait_for_work(page)?;
+        (pool.stratum, pool.page) = (stratum, page);
+        pool.wait_for_work()?;
         Ok(pool)
     }
 
@@ -73,13 +77,18 @@ impl Pool {
         self.stratum
     }
 
+    /// What it says of new work so far.
+    pub(super) fn broadcasts(&self) -> Broadcasts {
+        Broadcasts::read(&ask(self.page, "/metrics").unwrap_or_default())
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    fn wait_for_work(&mut self, page: SocketAddr) -> Result<(), PoolError> {
+    fn wait_for_work(&mut self) -> Result<(), PoolError> {
         let mut waited = Duration::ZERO;
-        while !is_ready(page) {
+        while !is_ready(self.page) {
             if waited > PATIENCE {
                 return Err(self.failed("has no work"));
             }
@@ -97,17 +106,39 @@ impl Pool {
         }
     }
 
+    /// Where its ledger is.
+    pub(super) fn ledger(&self) -> PathBuf {
+        self.folder.path().join("pool.sqlite")
+    }
+
+    /// Leaves its directory behind when it is dropped, and says where.
+    pub(super) fn keep_folder(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
     /// Asks it to stop, waits until it has, and gives the shares in its ledger, which must hold.
-    pub(super) fn stop(mut self) -> Result<u64, PoolError> {
+    /// It must not have panicked, and must end with success.
+    pub(super) fn finish(&mut self) -> Result<u64, PoolError> {
         let pid = self.pid().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().map_err(system("kill"))?;
         let mut waited = Duration::ZERO;
-        while self.child.try_wait().map_err(system("the pool's state"))?.is_none() {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().map_err(system("the pool's state"))? {
+                break status;
+            }
             if waited > PATIENCE {
                 return Err(self.failed("does not stop"));
             }
             thread::sleep(LOOK);
             waited += LOOK;
+        };
+        let log = self.log();
+        if let Some(panic) = log.lines().find(|line| line.contains("panicked")) {
+            return Err(PoolError::Pool { what: "panicked".to_owned(), said: panic.to_owned() });
+        }
+        if !status.success() {
+            return Err(self.failed(&format!("was asked to stop and ended with {status}")));
         }
         let output = Command::new(&self.binary)
             .current_dir(self.folder.path())
@@ -122,10 +153,16 @@ impl Pool {
         })
     }
 
+    /// What it said.
+    fn log(&self) -> String {
+        let log = fs::read(self.folder.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// With the end of its log.
     fn failed(&self, what: &str) -> PoolError {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let said = log.lines().last().unwrap_or("nothing").to_owned();
+        let said = self.log();
+        let said = said.lines().last().unwrap_or("nothing").to_owned();
         PoolError::Pool { what: what.to_owned(), said }
     }
 }
@@ -169,15 +206,17 @@ fn addresses(lines: impl BufRead) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 fn is_ready(page: SocketAddr) -> bool {
-    let ask = || -> io::Result<String> {
-        let mut stream = TcpStream::connect(page)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET /readyz HTTP/1.1\r\nhost: pool\r\nconnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    ask(page, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The answer with its head.
+fn ask(page: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(page)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: pool\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 #[cfg(test)]

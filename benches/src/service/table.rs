@@ -33,6 +33,13 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
         row("new work", ["miners", "us a miner", "first-last", "at most", "to last ms", "at most"]),
         of(|one| one.run == Run::Broadcast).map(work_row).collect(),
     );
+    part(
+        row(
+            "its own figures",
+            ["jobs", "seen-last", "at most ms", "a block ms", "template ms", ""],
+        ),
+        of(|one| one.run == Run::Broadcast).map(own_row).collect(),
+    );
     lines.join("\n")
 }
 
@@ -43,6 +50,14 @@ pub(crate) fn json(outcomes: &[Outcome]) -> String {
         .map(|one| {
             let mut object = one.report.json();
             object["run"] = json!(one.run.name());
+            object["broadcasts"] = json!({
+                "count": one.broadcasts.count,
+                "mean_ms": one.broadcasts.mean_ms(),
+                "at_most_ms": one.broadcasts.bound_ms(),
+            });
+            object["block_cpu_seconds"] = json!(one.block_cpu().map(|cpu| cpu.as_secs_f64()));
+            object["template_cpu_seconds"] = json!(one.template.map(|cpu| cpu.as_secs_f64()));
+            object["writing_us_per_miner"] = json!(one.writing_us_per_miner());
             object["announced_to_last_ms"] = json!(millis(&one.announced_to_last()));
             object
         })
@@ -54,6 +69,19 @@ impl Outcome {
     /// Bursts that began with a block.
     fn blocks(&self) -> impl Iterator<Item = &Burst> {
         self.report.bursts.iter().filter(|burst| burst.any.clean)
+    }
+
+    /// The pool's processor time for a block, in the median.
+    pub(super) fn block_cpu(&self) -> Option<Duration> {
+        let mut costs: Vec<Duration> = self.blocks().filter_map(|burst| burst.cpu).collect();
+        costs.sort_unstable();
+        costs.get(costs.len() / 2).copied()
+    }
+
+    /// The same for one miner, without what a block costs with a single one.
+    fn writing_us_per_miner(&self) -> Option<f64> {
+        let writing = self.block_cpu()?.saturating_sub(self.template?);
+        Some(writing.as_secs_f64() * 1e6 / f64::from(self.report.connections))
     }
 
     /// From each announcement of a block until every miner had its first job on it.
@@ -103,20 +131,28 @@ fn memory_row(one: &Outcome) -> String {
 /// Medians, and the worst beside them.
 fn work_row(one: &Outcome) -> String {
     let connections = one.report.connections;
-    let costs: Vec<f64> =
-        one.blocks().filter_map(|burst| burst.cpu_per_miner_us(connections)).collect();
     let (widths, delays) = (millis(&one.first_to_last()), millis(&one.announced_to_last()));
     row(
         one.run.name(),
         [
             &connections.to_string(),
-            &figure(median(&costs), 2),
+            &figure(one.writing_us_per_miner(), 2),
             &figure(median(&widths), 1),
             &figure(most(&widths), 1),
             &figure(median(&delays), 1),
             &figure(most(&delays), 1),
         ],
     )
+}
+
+/// The pool's metric, its processor time for a block, and the part of it that is not writing.
+fn own_row(one: &Outcome) -> String {
+    let cpu = |cpu: Option<Duration>| figure(cpu.map(|cpu| cpu.as_secs_f64() * 1e3), 0);
+    let jobs = one.broadcasts.count.to_string();
+    let [mean, bound] = [one.broadcasts.mean_ms(), one.broadcasts.bound_ms()];
+    let (mean, bound) = (figure(mean, 1), figure(bound, 0));
+    let (block, template) = (cpu(one.block_cpu()), cpu(one.template));
+    row(one.run.name(), [&jobs, &mean, &bound, &block, &template, ""])
 }
 
 fn millis(times: &[Duration]) -> Vec<f64> {

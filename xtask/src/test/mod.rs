@@ -6,7 +6,9 @@
 //! without what it *needs* is left out; without something it *wants* it runs, and the part of it
 //! that is left out is listed as well. It deliberately filters no output and retries nothing.
 
+mod fuzz;
 mod needs;
+mod soak;
 mod steps;
 
 use std::time::Duration;

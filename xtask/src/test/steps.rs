@@ -1,6 +1,7 @@
-//! The checks, in the order they run: quick ones first, the demos as the last and longest. Each is
-//! a name, what it needs and wants, and what it runs. It deliberately holds no check of its own:
-//! the rules of layers and tidiness are tests of this package and run among the tests.
+//! The checks, in the order they run: quick ones first, the soak and the demos as the last and
+//! longest. Each is a name, what it needs and wants, and what it runs. It deliberately holds no
+//! check of its own: the rules of layers and tidiness are tests of this package and run among the
+//! tests.
 //!
 //! A test that wants something of the machine (a Bitcoin Core, promtool) looks for it itself, says
 //! `left out` on stderr where there is none, and fails instead where `WATTPROOF_STRICT` is 1. Here
@@ -14,8 +15,12 @@ use crate::failure::Failure;
 use crate::threats;
 use crate::workspace;
 
+use super::fuzz;
 use super::needs::Need;
+use super::soak;
 
+/// Seconds of the soak: long enough for connections to come, go and come back.
+const SOAK_SECONDS: u32 = 120;
 /// Seconds of mining in the closing demo.
 const DEMO_SECONDS: u32 = 20;
 
@@ -79,12 +84,14 @@ pub(crate) const STEPS: &[Step] = &[
         wants: &[],
         run: |_| threats::run(&threats::Options::default()),
     },
+    Step { name: "fuzz", needs: &[Need::Component("rustfmt")], wants: &[], run: |_| fuzz::run() },
     Step {
         name: "documentation",
         needs: &[],
         wants: &[],
         run: |_| cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
     },
+    Step { name: "soak", needs: &[], wants: &[], run: |_| soak::run(SOAK_SECONDS) },
     Step {
         name: "demo",
         needs: &[],
