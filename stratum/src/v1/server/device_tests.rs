@@ -169,3 +169,13 @@ fn an_extranonce2_too_short_for_a_kind_is_said() {
     let line = r#"{"id":1,"method":"mining.subscribe","params":["NiceHash/1.0.0"]}"#;
     assert!(bench.say(line).contains("extranonce2 of this port is too short"));
 }
+
+#[test]
+fn a_miner_is_told_where_the_extranonce2_is_too_short_for_it() {
+    for (size, told) in [(3, true), (4, false)] {
+        let settings = Settings { xn2_size: size, ..Settings::default() };
+        let mut bench = Bench::with(settings, [1, 2, 3, 4]);
+        let line = r#"{"id":1,"method":"mining.subscribe","params":["nicehash/1.0"]}"#;
+        assert_eq!(bench.say(line).contains("extranonce2 of this port is too short"), told);
+    }
+}

@@ -213,3 +213,44 @@ fn another_extranonce_is_taken_or_comes_back() {
     assert_eq!(bench.session.set_extranonce([5; 4]), None);
     assert_eq!(bench.session.end().unused_xn1, Some([5; 4]), "the first is used, this one is not");
 }
+
+#[test]
+fn what_is_given_out_and_stale_is_held_in_few_runs() {
+    let (mut given, mut jobs) = (Given::default(), Jobs::default());
+    for id in 1..=4 {
+        jobs = jobs.with(Arc::new(Job::new(id, GENESIS.template(), true, 1, 0)), &limits());
+        given.push(Name { id, again: 0 }, terms(0), KEPT);
+    }
+    let held = |given: &Given, what: &str| {
+        let saved = serde_json::to_value(given.save()).unwrap();
+        saved[what].as_array().unwrap().len()
+    };
+    assert_eq!(held(&given, "runs"), 1);
+    // Every second number is skipped, so that no range touches the next.
+    for epoch in 2..20 {
+        let id = 2 * epoch + 4;
+        jobs = jobs.with(Arc::new(Job::new(id, GENESIS.template(), true, epoch, 0)), &limits());
+        given.retire(&jobs, &limits());
+        given.push(Name { id, again: 0 }, terms(0), KEPT);
+        assert!(held(&given, "stale") <= KEPT, "{epoch}");
+    }
+}
+
+#[test]
+fn jobs_listed_are_remembered_as_long_as_they_are_given_out() {
+    let mut given = Given::default();
+    let listed = |given: &Given| (1..=9).filter(|id| given.is_listed(*id)).collect::<Vec<u64>>();
+    for id in 1..=3 {
+        given.push(Name { id, again: 0 }, terms(0), KEPT);
+        given.list(id);
+    }
+    given.list(2);
+    assert_eq!(listed(&given), [1, 2, 3]);
+    let saved = serde_json::to_value(given.save()).unwrap();
+    assert_eq!(saved["listed"].as_array().unwrap().len(), 3, "each once");
+    for id in 4..=7 {
+        given.push(Name { id, again: 0 }, terms(0), KEPT);
+    }
+    given.list(7);
+    assert_eq!(listed(&given), [3, 7], "1 and 2 are given out no more");
+}

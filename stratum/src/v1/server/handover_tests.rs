@@ -297,6 +297,10 @@ fn who_waits_for_the_pool_is_not_handed_over() {
     assert!(bench.session.save(bench.now).is_none(), "a request waits");
     drop(token);
     let mut bench = Bench::at_work();
+    let line = submit_line("9", 0) + "\n";
+    bench.session.receive(line.as_bytes(), bench.now).unwrap();
+    assert!(bench.session.save(bench.now).is_none(), "the pool has not heard of a refusal");
+    let mut bench = Bench::at_work();
     bench.session.close();
     assert!(bench.session.save(bench.now).is_none(), "it has ended");
 }
@@ -318,4 +322,63 @@ fn other_settings_are_named() {
     let error = Session::restore(Arc::new(settings), saved, &jobs, key, bench.now).unwrap_err();
     assert_eq!(error, RestoreError::Extranonce2Size { saved: 8, set: 4 });
     assert_eq!(error.to_string(), "the miner's extranonce 2 has 8 bytes, and 4 are set");
+}
+
+/// The same session in another process.
+fn moved(bench: &Bench) -> Session {
+    let saved = bench.session.save(bench.now).unwrap();
+    let settings = Arc::clone(&bench.session.settings);
+    let jobs = bench.session.board.jobs.clone().unwrap_or_default();
+    Session::restore(settings, saved, &jobs, key, bench.now).unwrap()
+}
+
+#[test]
+fn a_token_of_the_old_process_names_nothing_in_the_new_one() {
+    let mut bench = Bench::at_work();
+    let share = |bench: &mut Bench, nonce| {
+        let line = submit_line("1", nonce) + "\n";
+        bench.session.receive(line.as_bytes(), bench.now).unwrap();
+        let Some(Event::Share { token, .. }) = bench.session.poll() else { panic!("no share") };
+        token
+    };
+    let request = |bench: &mut Bench| {
+        let line = format!("{}\n", HELLO[1]);
+        bench.session.receive(line.as_bytes(), bench.now).unwrap();
+        let Some(Event::Authorize { token, .. }) = bench.session.poll() else { panic!("nothing") };
+        token
+    };
+    let (mut shares, mut requests) = (Vec::new(), Vec::new());
+    for nonce in 0..4 {
+        let (one, other) = (share(&mut bench, nonce), request(&mut bench));
+        assert!(!shares.contains(&one) && !requests.contains(&other));
+        bench.session.acknowledge(one, Ok(()));
+        bench.session.authorize(other, Ok(WorkerKey::new(7)), bench.now);
+        shares.push(one);
+        requests.push(other);
+        bench.read();
+        bench.session = moved(&bench);
+    }
+}
+
+#[test]
+fn a_miners_kind_goes_with_it() {
+    let mut bench = Bench::new();
+    bench.say(r#"{"id":1,"method":"mining.subscribe","params":["NerdMinerV2"]}"#);
+    let class = bench.session.class.name;
+    assert_ne!(class, DeviceClass::unknown().name);
+    assert_eq!(moved(&bench).class.name, class);
+}
+
+#[test]
+fn work_that_is_newer_than_what_was_handed_over_is_taken() {
+    let bench = Bench::at_work();
+    let saved = bench.session.save(bench.now).unwrap();
+    let settings = Arc::clone(&bench.session.settings);
+    let jobs = bench.session.board.jobs.clone().unwrap();
+    let jobs = Arc::new(jobs.with(job(2, 2), &settings.limits));
+    let mut after = Bench::new();
+    after.session = Session::restore(settings, saved, &jobs, key, bench.now).unwrap();
+    assert!(after.read().contains(r#""params":["2","#));
+    after.submit("2", 0);
+    assert_eq!((after.shares.len(), &after.rejected[..]), (1, &[][..]));
 }

@@ -293,3 +293,94 @@ proptest! {
         prop_assert_eq!(run(cut), run(text.len()));
     }
 }
+
+/// Authorizes by this name, and says whether the pool was asked and what came back.
+fn authorize(session: &mut Session, user: &str) -> (bool, String) {
+    let line = format!("{{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"{user}\"]}}\n");
+    session.receive(line.as_bytes(), moment(1)).unwrap();
+    let asked = session.waiting.len() > 0;
+    authorize_all(session);
+    let mut out = Vec::new();
+    session.transmit(&mut out);
+    (asked, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_full_connection_knows_its_own_workers_and_asks_for_no_others() {
+    let mut session = at_work();
+    Arc::make_mut(&mut session.settings).limits.max_workers = 1;
+    let (asked, answer) = authorize(&mut session, "good");
+    assert!(asked && answer.contains("true"), "{answer}");
+    let (asked, answer) = authorize(&mut session, "more");
+    assert!(!asked && answer.contains(TOO_MANY_WORKERS), "{answer}");
+}
+
+#[test]
+fn workers_asked_for_at_once_are_bounded_by_the_answers() {
+    let mut session = session();
+    Arc::make_mut(&mut session.settings).limits.max_workers = 1;
+    for user in ["a", "b", "a"] {
+        let line =
+            format!("{{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"{user}\"]}}\n");
+        session.receive(line.as_bytes(), moment(1)).unwrap();
+    }
+    authorize_all(&mut session);
+    assert_eq!(session.workers().collect::<Vec<_>>(), [("a", WorkerKey::new(1))]);
+    let mut out = Vec::new();
+    session.transmit(&mut out);
+    let out = String::from_utf8(out).unwrap();
+    assert_eq!((out.matches("true").count(), out.matches(TOO_MANY_WORKERS).count()), (2, 1));
+}
+
+#[test]
+fn answers_may_pile_up_to_the_limit_and_input_waits_from_half_of_it() {
+    let ping = b"{\"id\":1,\"method\":\"mining.ping\"}\n";
+    let mut session = at_work();
+    session.receive(ping, moment(1)).unwrap();
+    let one = session.outbox.len();
+    Arc::make_mut(&mut session.settings).limits.max_outbox = 4 * one;
+    for answers in 2..=4 {
+        assert!(session.wants_input() == (answers <= 3), "{answers}");
+        assert_eq!(session.receive(ping, moment(1)), Ok(()));
+    }
+    assert_eq!(session.outbox.len(), 4 * one);
+    assert_eq!(session.receive(ping, moment(1)), Err(Fatal::NotReading(5 * one)));
+}
+
+#[test]
+fn no_flood_is_seen_where_the_operator_set_the_difficulty() {
+    let mut settings = Settings::default();
+    settings.difficulty.vardiff = false;
+    settings.limits.share_burst = 0;
+    let session = Session::new(Arc::new(settings), [1, 2, 3, 4], moment(0));
+    assert!(session.wants_input());
+}
+
+#[test]
+fn who_waits_for_the_pools_answer_has_the_longer_time() {
+    let mut session = session();
+    let line = b"{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"good\"]}\n";
+    session.receive(line, moment(0)).unwrap();
+    let limits = &session.settings.limits;
+    assert_ne!(limits.subscribe_within, limits.authorize_within);
+    assert_eq!(session.deadline().0, limits.authorize_within);
+}
+
+#[test]
+fn a_session_says_what_the_pool_asks_of_it() {
+    let mut session = at_work();
+    assert_eq!(session.workers().collect::<Vec<_>>(), [("good", WorkerKey::new(1))]);
+    assert_eq!(WorkerKey::new(7).get(), 7);
+    let line = tests::submit_line("1", 0) + "\n";
+    session.receive(line.as_bytes(), moment(1)).unwrap();
+    assert_eq!(session.in_flight(), 1);
+    // What was withdrawn is not given out; what is out is taken.
+    session.set_job(Arc::new(Job::new(2, GENESIS.template(), true, 1, 0)), moment(1));
+    session.withdraw_job();
+    let mut out = Vec::new();
+    session.transmit(&mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), "");
+    let line = tests::submit_line("1", 1) + "\n";
+    session.receive(line.as_bytes(), moment(1)).unwrap();
+    assert_eq!(session.in_flight(), 2);
+}

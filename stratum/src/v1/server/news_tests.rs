@@ -251,3 +251,17 @@ fn a_long_list_is_no_weapon() {
     assert_eq!(fatal, Fatal::Nuisance);
     assert!(turns <= 1000, "{turns}");
 }
+
+#[test]
+fn a_list_leaves_room_for_the_answers_after_it() {
+    let mut bench = Bench::at_work();
+    let list: Arc<str> = format!("[\"{}\"]", "0".repeat(10_000)).into();
+    let length = list.len();
+    let listed = job(2, 1, |job| job.transactions = Listing::Json(list));
+    bench.session.set_job(listed, bench.now);
+    bench.read();
+    for (room, fits) in [(length - 1, false), (length, true)] {
+        Arc::make_mut(&mut bench.session.settings).limits.max_outbox = 16_384 + room;
+        assert_eq!(ask_for(&mut bench, "2").contains("0000"), fits);
+    }
+}

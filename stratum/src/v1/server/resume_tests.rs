@@ -226,3 +226,45 @@ fn a_miner_that_comes_back_again_and_again_keeps_getting_work() {
         assert!(bench.submit("1", turn / 2).contains("[22,"));
     }
 }
+
+#[test]
+fn an_earlier_subscription_is_asked_for_only_where_there_is_one_and_room() {
+    let ask = |bench: &mut Bench, earlier: &str| {
+        let line = format!(
+            "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"a/1\",\"{earlier}\"]}}\n"
+        );
+        bench.session.receive(line.as_bytes(), bench.now).unwrap();
+        bench.session.subscribed
+    };
+    assert!(!ask(&mut resumable(), OTHER_ID), "the pool is asked");
+    assert!(ask(&mut resumable(), ID), "it is this connection's own");
+    let mut full = resumable();
+    let most = full.session.settings.limits.max_waiting;
+    for _ in 0..most {
+        full.session.receive(format!("{AUTHORIZE}\n").as_bytes(), full.now).unwrap();
+    }
+    assert!(ask(&mut full, OTHER_ID), "no more requests wait");
+    assert_eq!(full.session.waiting.len(), most);
+}
+
+#[test]
+fn who_takes_another_extranonce_takes_it_on_the_next_connection() {
+    let line = r#"{"id":5,"method":"mining.extranonce.subscribe","params":[]}"#;
+    for (first, second) in [(true, false), (false, true), (false, false)] {
+        let mut before = resumable();
+        before.handshake();
+        before.set_job(1, 1);
+        before.read();
+        if first {
+            before.say(line);
+        }
+        let kept = before.session.end().kept;
+        let mut after = again(&before);
+        if second {
+            after.say(line);
+        }
+        subscribe_with(&mut after, ID, kept);
+        let taken = after.session.set_extranonce([5; 4]).is_none();
+        assert_eq!(taken, first || second, "{first} {second}");
+    }
+}

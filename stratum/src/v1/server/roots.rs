@@ -63,5 +63,9 @@ mod tests {
                 assert_eq!(last.of(job, xn1, xn2), job.root(&xn1, &xn2), "turn {turn}");
             }
         }
+        for xn1 in [[0; 4], [1; 4]] {
+            let root = jobs[0].root(&xn1, &xn2s[0]);
+            assert_eq!(last.of(&jobs[0], xn1, xn2s[0]), root, "nothing else has changed");
+        }
     }
 }

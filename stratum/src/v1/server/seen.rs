@@ -202,11 +202,23 @@ mod tests {
         for spread in [1, u64::MAX, 0x9e37_79b9_7f4a_7c15] {
             let mut headers = Headers::default();
             let key = |number: u64| HeaderKey(number.wrapping_mul(spread));
-            assert!((0..65_536).all(|number| headers.insert(key(number))));
+            let (mut grown, mut capacity, mut merges, mut merged) = (0, 0, 0, 0);
+            for number in 0..65_536 {
+                assert!(headers.insert(key(number)));
+                let length = headers.keys.len();
+                grown += u32::from(headers.keys.capacity() != capacity);
+                capacity = headers.keys.capacity();
+                assert!(capacity <= length * 5 / 4 + 4, "{capacity} for {length}");
+                merges += u32::from(headers.merged != merged);
+                merged = headers.merged;
+                let long = usize::try_from(merged).unwrap();
+                assert!(length - long <= SHORT + long / 64, "{length} with {long} merged");
+            }
+            assert!(grown < 60, "memory was asked for {grown} times");
+            assert!(merges < 400, "the lists were merged {merges} times");
             assert!((0..65_536).all(|number| !headers.insert(key(number))));
             assert!(!headers.contains(HeaderKey(u64::MAX / 2)));
             assert_eq!(headers.keys.len(), 65_536);
-            assert!(headers.keys.capacity() < 65_536 * 5 / 4 + 5);
         }
         assert_eq!(Headers::default().keys.capacity(), 0);
     }

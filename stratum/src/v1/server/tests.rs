@@ -227,7 +227,9 @@ fn each_reason_is_met_and_told() {
     check(&mut bench, answer, Reason::Duplicate);
     let answer = bench.submit("2", 0);
     check(&mut bench, answer, Reason::UnknownJob);
-    for name in ["", "x", "1-", "-1", "1-1", "1-0-0", "+1", "11111111111111111"] {
+    for name in
+        ["", "x", "1-", "-1", "1-1", "1-0-0", "+1", "11111111111111111", "00000000000000001"]
+    {
         let answer = bench.submit(name, 0);
         check(&mut bench, answer, Reason::UnknownJob);
     }
@@ -540,4 +542,23 @@ fn a_silent_miner_is_lowered_by_the_clock_alone() {
     }
     assert!(bench.session.difficulty() < before);
     assert!(bench.read().contains("mining.set_difficulty"), "and is told so");
+}
+
+#[test]
+fn an_easy_network_is_seen_by_the_clock_alone() {
+    let mut settings = Settings::default();
+    settings.difficulty.min = Difficulty::new(1e-12).unwrap();
+    let mut bench = Bench::with(settings, XN1);
+    bench.handshake();
+    let mut template = GENESIS.template();
+    template.network_target = Target::MAX;
+    bench.session.set_job(Arc::new(Job::new(1, template, true, 1, 0)), bench.now);
+    bench.read();
+    let before = bench.session.difficulty();
+    while bench.session.difficulty() == before {
+        assert!(bench.now.mono < Duration::from_secs(2000), "nothing is lowered");
+        bench.now.mono = bench.session.next_timeout().unwrap();
+        bench.session.timeout(bench.now);
+    }
+    assert_eq!(bench.session.difficulty(), Target::MAX.difficulty());
 }
