@@ -1,3 +1,5 @@
+//! One miner of the generator: what it says, and that its shares hold.
+
 use std::collections::HashSet;
 
 use stratum::{Extranonce2, Issued, Job as PoolJob, JobTemplate, Reason, Submit, judge};

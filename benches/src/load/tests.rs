@@ -1,3 +1,5 @@
+//! The generator against a pool in this process: real sessions, crumbs of lines, refusals, hang-ups.
+
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},

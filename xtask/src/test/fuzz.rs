@@ -85,8 +85,7 @@ fn host() -> Result<String, Failure> {
 }
 
 fn done(command: &mut Command, name: &str) -> Result<(), Failure> {
-    let status = command
-        .status()
-        .map_err(|e| Failure::new(format!("{name} cannot be started: {e}")))?;
+    let status =
+        command.status().map_err(|e| Failure::new(format!("{name} cannot be started: {e}")))?;
     if status.success() { Ok(()) } else { Err(Failure::new(format!("{name} ended with {status}"))) }
 }

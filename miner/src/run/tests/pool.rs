@@ -200,6 +200,8 @@ fn note(event: Event, session: &mut Session, manners: Manners, diary: &Mutex<Dia
             panic!("not of this miner: {other:?}")
         }
         Event::StaleBlock { .. } => diary.stale_blocks += 1,
-        Event::Subscribed { agent, .. } => assert!(agent.starts_with("wattproof-miner/"), "{agent}"),
+        Event::Subscribed { agent, .. } => {
+            assert!(agent.starts_with("wattproof-miner/"), "{agent}")
+        }
     }
 }
