@@ -201,7 +201,7 @@ fn note(event: Event, session: &mut Session, manners: Manners, diary: &Mutex<Dia
         }
         Event::StaleBlock { .. } => diary.stale_blocks += 1,
         Event::Subscribed { agent, .. } => {
-            assert!(agent.starts_with("wattproof-miner/"), "{agent}")
+            assert!(agent.starts_with("wattproof-miner/"), "{agent}");
         }
     }
 }
