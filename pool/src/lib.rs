@@ -2,7 +2,7 @@
 //! takes reports of energy, and shows all of it.
 //!
 //! Read [`run::start`] first: it makes the tasks and the channels between them. Then follow one
-//! share: [`server`] accepts, [`connection`] moves bytes through a `stratum` session,
+//! share: [`front`] lets miners in and moves bytes through their `stratum` sessions,
 //! [`ledger_task`] writes and answers; [`blocks`] takes what solves a block to the [`node`], and
 //! [`jobs`] brings the node's templates to the connections. [`http`] reads, and never writes.
 //!

@@ -1,7 +1,7 @@
 //! `wattproof-bench pool`: the whole pool as a process of its own, under load, run by run.
 //!
 //! Read [`Options`] and [`measure`]. [`runs`] says what is measured, [`node`] and [`chain`] are
-//! what the pool takes for its node, [`pool`] is the process, [`table`] the result. The load is
+//! what the pool takes for its node, [`pool`] is the process, [`mod@table`] the result. The load is
 //! that of [`crate::load`].
 //!
 //! Every run asserts its answers: a share refused for another reason than that a block was found,
