@@ -6,8 +6,8 @@
 
 use sha2::block_api::compress256;
 
-/// SHA-256 before its first block.
-const START: [u32; 8] = [
+/// SHA-256's state before its first block (FIPS 180-4, 5.3.3).
+pub const START: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
     0x3c6e_f372,

@@ -25,6 +25,7 @@ pub mod vardiff;
 mod known_blocks;
 
 pub use device::DeviceClass;
+pub use hash::START as SHA256_START;
 pub use job::{Job, JobId, JobTemplate};
 pub use jobs::{Jobs, SavedJobs};
 pub use judge::{Extranonce2, Issued, Judged, Reason, Submit, judge};

@@ -8,22 +8,13 @@
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256, block_api::compress256};
-use stratum::job::{merkle_root, swap_words};
+use stratum::{
+    SHA256_START,
+    job::{merkle_root, swap_words},
+};
 use units::Target;
 
 use super::wire::Unreadable;
-
-/// SHA-256's state before the first block (FIPS 180-4, 5.3.3).
-const INITIAL: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
 
 /// What `mining.notify` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +113,7 @@ impl Search {
     /// The nonce in `header` is not looked at.
     fn new(header: &[u8; 80]) -> Self {
         let (first, last) = header.split_at(64);
-        let mut midstate = INITIAL;
+        let mut midstate = SHA256_START;
         compress256(&mut midstate, &[first.try_into().expect("64 bytes were split off")]);
         let mut tail = [0; 64];
         tail[..16].copy_from_slice(last);
@@ -161,7 +152,7 @@ impl Search {
         }
         block[32] = 0x80;
         block[62..].copy_from_slice(&256_u16.to_be_bytes());
-        let mut hash = INITIAL;
+        let mut hash = SHA256_START;
         compress256(&mut hash, &[block]);
         hash
     }
