@@ -63,6 +63,8 @@ defences! {
     LineLength = "line-length",
     /// A stranger's line is short.
     StrangersLine = "strangers-line",
+    /// Lines are nested only so deeply.
+    JsonDepth = "json-depth",
     /// Lines that are no JSON are borne only so often.
     GarbageLimit = "garbage-limit",
     /// Requests and refused shares are borne only so often.
@@ -134,10 +136,14 @@ defences! {
     GoodWork = "good-work",
     /// Addresses remembered for what they did wrong are bounded.
     OffendersKept = "offenders-kept",
+    /// Who does not take what is said to it is let go.
+    SlowReaderTime = "slow-reader-time",
     /// Only a listed proxy says whom a connection brings.
     ProxyPeer = "proxy-peer",
     /// A proxy's header is short.
     ProxyHeaderLength = "proxy-header-length",
+    /// A proxy's header comes soon.
+    ProxyHeaderTime = "proxy-header-time",
     /// The list of proxies is not everybody.
     ProxyNetwork = "proxy-network",
     /// A TLS handshake is short.

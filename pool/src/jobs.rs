@@ -349,12 +349,12 @@ mod tests {
 
     #[test]
     fn a_job_permits_what_its_template_does_and_lists_what_it_holds() {
-        let template = Template::from_json(json!({
+        let template = Template::from_json(&json!({
             "version": 0x2000_2000, "vbrequired": 0x2000, "height": 101, "bits": "207fffff",
             "curtime": 1_700_000_000, "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
             "previousblockhash": "00".repeat(32),
             "transactions": [{"data": "0102", "txid": "07".repeat(32)}],
-        }));
+        }).to_string());
         let template = template.unwrap();
         let facts = stratum::JobTemplate {
             height: template.height,

@@ -1,6 +1,6 @@
 //! Hash rates from accepted work over 10 s, 60 s and 15 min.
 //!
-//! Fixed memory per worker, about 200 bytes: three rings of buckets, in floats, since nothing here
+//! Fixed memory per worker, about 100 bytes: three rings of buckets, in floats, since nothing here
 //! is credited. A rate is work in the window over the
 //! window's length (or over the time observed, while that is shorter), so it decays to zero when
 //! shares stop. It deliberately keeps no history: that is the ledger's.
@@ -54,10 +54,9 @@ impl Rates {
 #[derive(Debug, Default)]
 struct Windows {
     start: Duration,
-    last: Duration,
-    ten_seconds: Ring<10>,
-    minute: Ring<12>,
-    quarter_hour: Ring<15>,
+    ten_seconds: Ring<5, 2>,
+    minute: Ring<6, 10>,
+    quarter_hour: Ring<9, 100>,
 }
 
 impl Windows {
@@ -66,80 +65,88 @@ impl Windows {
     }
 
     fn add(&mut self, work: Work, now: Duration) {
-        self.last = now;
         let work = as_f32(work);
-        self.ten_seconds.add(work, now.as_secs());
-        self.minute.add(work, now.as_secs() / 5);
-        self.quarter_hour.add(work, now.as_secs() / 60);
+        self.ten_seconds.add(work, now);
+        self.minute.add(work, now);
+        self.quarter_hour.add(work, now);
     }
 
     fn is_silent(&self, now: Duration) -> bool {
-        now.saturating_sub(self.last) > Duration::from_secs(15 * 60)
+        self.quarter_hour.is_past(now)
     }
 
     fn rate(&mut self, now: Duration) -> Hashrate {
         let observed = now.saturating_sub(self.start).as_secs_f64();
-        // The newest bucket is still filling: a window spans its full buckets and this part.
-        let over = |work: f64, bucket: u64, buckets: f64| {
-            let filling = (now.as_secs_f64() / bucket_seconds(bucket)).fract();
-            let span = (buckets - 1.0 + filling) * bucket_seconds(bucket);
-            work / observed.min(span).max(1.0)
-        };
         Hashrate {
-            ten_seconds: over(self.ten_seconds.sum(now.as_secs()), 1, 10.0),
-            minute: over(self.minute.sum(now.as_secs() / 5), 5, 12.0),
-            quarter_hour: over(self.quarter_hour.sum(now.as_secs() / 60), 60, 15.0),
+            ten_seconds: self.ten_seconds.rate(now, observed),
+            minute: self.minute.rate(now, observed),
+            quarter_hour: self.quarter_hour.rate(now, observed),
         }
     }
 }
 
-/// The last `N` buckets of work, the newest at `newest % N`.
+/// Work of the last `N` buckets of `SECONDS` each, the newest at `newest % N`.
 #[derive(Debug)]
-struct Ring<const N: usize> {
-    newest: u64,
+struct Ring<const N: usize, const SECONDS: u32> {
+    newest: u32,
     buckets: [f32; N],
 }
 
-impl<const N: usize> Default for Ring<N> {
+impl<const N: usize, const SECONDS: u32> Default for Ring<N, SECONDS> {
     fn default() -> Self {
         Self { newest: 0, buckets: [0.0; N] }
     }
 }
 
-impl<const N: usize> Ring<N> {
-    fn add(&mut self, work: f32, bucket: u64) {
-        self.advance(bucket);
-        let slot = self.slot(bucket);
+impl<const N: usize, const SECONDS: u32> Ring<N, SECONDS> {
+    /// Buckets, as they are counted.
+    fn size() -> u32 {
+        u32::try_from(N).unwrap_or(u32::MAX)
+    }
+
+    fn bucket(now: Duration) -> u32 {
+        u32::try_from(now.as_secs() / u64::from(SECONDS)).unwrap_or(u32::MAX)
+    }
+
+    fn add(&mut self, work: f32, now: Duration) {
+        let slot = self.advance(now);
         self.buckets[slot] += work;
     }
 
-    fn sum(&mut self, bucket: u64) -> f64 {
-        self.advance(bucket);
-        self.buckets.iter().copied().map(f64::from).sum()
+    /// Work a second. The newest bucket is still filling: the window spans the full ones and this
+    /// part, and no more than was observed.
+    fn rate(&mut self, now: Duration, observed: f64) -> f64 {
+        self.advance(now);
+        let work: f64 = self.buckets.iter().copied().map(f64::from).sum();
+        let filling = (now.as_secs_f64() / f64::from(SECONDS)).fract();
+        let span = (f64::from(Self::size()) - 1.0 + filling) * f64::from(SECONDS);
+        work / observed.min(span).max(1.0)
     }
 
-    /// Empties what has fallen out of the window by `bucket`.
-    fn advance(&mut self, bucket: u64) {
+    /// Whether everything in it has fallen out of the window.
+    fn is_past(&self, now: Duration) -> bool {
+        Self::bucket(now).saturating_sub(self.newest) >= Self::size()
+    }
+
+    /// Empties what has fallen out of the window; where the newest bucket is.
+    fn advance(&mut self, now: Duration) -> usize {
+        let bucket = Self::bucket(now);
         let steps = bucket.saturating_sub(self.newest);
-        for step in 0..steps.min(u64::try_from(N).unwrap_or(u64::MAX)) {
-            let slot = self.slot(bucket - step);
-            self.buckets[slot] = 0.0;
+        for step in 0..steps.min(Self::size()) {
+            self.buckets[Self::slot(bucket - step)] = 0.0;
         }
         self.newest = self.newest.max(bucket);
+        Self::slot(self.newest)
     }
 
-    fn slot(&self, bucket: u64) -> usize {
-        usize::try_from(bucket).unwrap_or(usize::MAX) % self.buckets.len()
+    fn slot(bucket: u32) -> usize {
+        usize::try_from(bucket).unwrap_or(usize::MAX) % N
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough to look at")]
 fn as_f32(work: Work) -> f32 {
     work.as_f64() as f32
-}
-
-fn bucket_seconds(bucket: u64) -> f64 {
-    Duration::from_secs(bucket).as_secs_f64()
 }
 
 #[cfg(test)]

@@ -107,11 +107,14 @@ fn each_connection_has_an_extranonce_of_its_own() {
 /// A template with so many transactions.
 fn template(count: usize) -> Result<Template, TemplateError> {
     let transaction = json!({"data": "00", "txid": "00".repeat(32)});
-    Template::from_json(json!({
-        "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
-        "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
-        "previousblockhash": "00".repeat(32), "transactions": vec![transaction; count],
-    }))
+    Template::from_json(
+        &json!({
+            "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
+            "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
+            "previousblockhash": "00".repeat(32), "transactions": vec![transaction; count],
+        })
+        .to_string(),
+    )
 }
 
 /// Answers the first request with a body of at most `length` bytes, for as long as it is read.

@@ -235,11 +235,14 @@ mod tests {
     use super::*;
 
     fn seen(tip: u8) -> Arc<Seen> {
-        let template = Template::from_json(json!({
-            "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
-            "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64, "transactions": [],
-            "previousblockhash": hex::encode([tip; 32]),
-        }));
+        let template = Template::from_json(
+            &json!({
+                "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
+                "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64, "transactions": [],
+                "previousblockhash": hex::encode([tip; 32]),
+            })
+            .to_string(),
+        );
         let at = Moment { mono: Duration::ZERO, unix: UnixMillis::new(0) };
         Arc::new(Seen::new(template.unwrap(), at))
     }

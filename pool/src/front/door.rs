@@ -368,7 +368,7 @@ impl Door {
 
     fn give_up_headers(&mut self, now: Duration) {
         let before = self.proxied.len();
-        self.proxied.retain(|_, waiting| waiting.until > now);
+        self.proxied.retain(|_, waiting| !waiting.is_overdue(now));
         for _ in self.proxied.len()..before {
             tracing::warn!("a proxy sent no PROXY header within {} s", HEADER_TIME.as_secs());
             self.admission.release_unidentified();

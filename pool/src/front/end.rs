@@ -1,13 +1,9 @@
 //! Why a connection ended, and what that says about who was at its other end.
 
-use std::time::Duration;
-
 use stratum::v1::Fatal;
 
+use super::unsent::WRITE_LIMIT;
 use crate::{bans::Offence, proxy_protocol::ProxyError, tls::TlsEnd};
-
-/// A peer that takes no bytes for this long is gone.
-pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +29,8 @@ pub(super) enum End {
     /// The network failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The peer takes no bytes.
-    #[error("the miner took no bytes for {} s", WRITE_LIMIT.as_secs())]
+    /// The peer does not take what is said to it.
+    #[error("the miner did not read its answers for {} s", WRITE_LIMIT.as_secs())]
     SlowReader,
     /// Shares can no longer be kept.
     #[error("the ledger has stopped")]

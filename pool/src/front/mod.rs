@@ -19,6 +19,7 @@ pub mod ports;
 mod proxied;
 mod shard;
 mod timers;
+mod unsent;
 
 use std::{net::TcpListener, num::NonZeroUsize, sync::Arc};
 

@@ -7,7 +7,7 @@
 //! holds very many that do nothing.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, Read},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -24,10 +24,11 @@ use stratum::{
 use units::Moment;
 
 use super::{
-    end::{End, WRITE_LIMIT},
+    end::End,
     hall::Hall,
     mail::{Early, PeerKey, ShareFrom},
     timers::Due,
+    unsent::{Unsent, push},
 };
 use crate::{
     config::{Ack, HostPort},
@@ -84,12 +85,6 @@ struct Worker {
     cell: Arc<WorkerCell>,
     /// A report of energy that came before the first share, to be taken with it: the baseline.
     baseline: Option<Box<Early>>,
-}
-
-#[derive(Debug)]
-struct Unsent {
-    bytes: Vec<u8>,
-    since: Duration,
 }
 
 #[derive(Debug)]
@@ -216,8 +211,7 @@ impl Peer {
     /// Why the connection must end.
     pub(super) fn timeout(&mut self, hall: &mut Hall, now: Moment) -> Result<(), End> {
         self.report_conduct(hall);
-        let stuck = self.unsent.as_ref().map(|unsent| now.mono.saturating_sub(unsent.since));
-        if stuck.is_some_and(|time| time >= WRITE_LIMIT) {
+        if self.unsent.as_ref().is_some_and(|unsent| unsent.is_overdue(now.mono)) {
             return Err(End::SlowReader);
         }
         self.session.timeout(now);
@@ -227,7 +221,7 @@ impl Peer {
     /// When to look at it again.
     pub(super) fn next_timeout(&self) -> Duration {
         let session = self.session.next_timeout().unwrap_or(Duration::MAX);
-        let stuck = self.unsent.as_ref().map(|unsent| unsent.since.saturating_add(WRITE_LIMIT));
+        let stuck = self.unsent.as_ref().map(|unsent| unsent.deadline());
         let ending = self.ending.as_ref().map(|ending| ending.until);
         [stuck, ending].into_iter().flatten().fold(session, Duration::min)
     }
@@ -411,7 +405,7 @@ impl Peer {
             return Err(self);
         }
         let Some(session) = self.session.save(now) else { return Err(self) };
-        let unsent = self.unsent.map(|unsent| unsent.bytes).unwrap_or_default();
+        let unsent = self.unsent.map(|unsent| unsent.into_bytes()).unwrap_or_default();
         let saved = SavedPeer { address: self.address, port, session, unsent };
         Ok(FrozenPeer { socket: self.socket.into(), saved })
     }
@@ -420,7 +414,7 @@ impl Peer {
     pub(super) fn go_on(&mut self, unsent: Vec<u8>, now: Moment) {
         self.heard = true;
         if !unsent.is_empty() {
-            self.unsent = Some(Box::new(Unsent { bytes: unsent, since: now.mono }));
+            self.unsent = Some(Box::new(Unsent::new(unsent, now.mono)));
         }
     }
 
@@ -441,9 +435,7 @@ impl Peer {
     /// When the network fails.
     pub(super) fn write(&mut self, hall: &mut Hall, now: Moment) -> Result<(), End> {
         if let Some(unsent) = &mut self.unsent {
-            let taken = push(&mut self.socket, &unsent.bytes)?;
-            if taken < unsent.bytes.len() {
-                unsent.bytes.drain(..taken);
+            if !unsent.send(&mut self.socket)? {
                 return Ok(());
             }
             self.unsent = None;
@@ -472,7 +464,7 @@ impl Peer {
         let taken = push(&mut self.socket, out)?;
         if taken < out.len() {
             let bytes = out.get(taken..).unwrap_or_default().to_vec();
-            self.unsent = Some(Box::new(Unsent { bytes, since: now.mono }));
+            self.unsent = Some(Box::new(Unsent::new(bytes, now.mono)));
         }
         Ok(())
     }
@@ -573,19 +565,4 @@ const WAITS_FOR_WORK: &str = "a report is waiting for this worker's first share"
 /// what the pool lacks.
 const fn is_the_miners_fault(reason: Reason) -> bool {
     !matches!(reason, Reason::StaleJob | Reason::Busy | Reason::LedgerUnavailable)
-}
-
-/// Writes as much as the socket takes; returns how much.
-fn push(socket: &mut TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match socket.write(rest) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(length) => rest = rest.get(length..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(bytes.len() - rest.len())
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use defences::{Defence, stands};
 use mio::net::TcpStream;
 
 use crate::proxy_protocol::{HeaderParser, Progress};
@@ -22,7 +23,7 @@ pub(super) struct Proxied {
     /// The port's place in the configuration.
     pub(super) port: usize,
     /// When it is given up.
-    pub(super) until: Duration,
+    until: Duration,
     header: HeaderParser,
 }
 
@@ -39,6 +40,11 @@ impl Proxied {
     /// A connection of which nothing was read.
     pub(super) fn new(socket: TcpStream, proxy: SocketAddr, port: usize, until: Duration) -> Self {
         Self { socket, proxy, port, until, header: HeaderParser::new() }
+    }
+
+    /// Whether it is to be given up: no header in all this time.
+    pub(super) fn is_overdue(&self, now: Duration) -> bool {
+        stands(Defence::ProxyHeaderTime) && now >= self.until
     }
 
     /// What the header says; nothing while it is not complete.
@@ -64,5 +70,28 @@ impl Proxied {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn a_header_that_does_not_end_in_time_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut proxy = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, address) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let until = Duration::from_secs(5);
+        let mut waiting = Proxied::new(TcpStream::from_std(socket), address, 0, until);
+        for (second, byte) in (0..5).zip(b"PROXY") {
+            proxy.write_all(&[*byte]).unwrap();
+            assert!(waiting.read().unwrap().is_none(), "it may still become a header");
+            assert!(!waiting.is_overdue(Duration::from_secs(second)));
+        }
+        assert!(waiting.is_overdue(until), "a byte now and then buys no time");
     }
 }

@@ -139,11 +139,14 @@ mod tests {
             .iter()
             .map(|data| json!({"data": data, "txid": data.repeat(32)}))
             .collect();
-        let template = Template::from_json(json!({
-            "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
-            "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
-            "previousblockhash": "00".repeat(32), "transactions": transactions,
-        }));
+        let template = Template::from_json(
+            &json!({
+                "version": 0x2000_0000, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
+                "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
+                "previousblockhash": "00".repeat(32), "transactions": transactions,
+            })
+            .to_string(),
+        );
         let at = Moment { mono: std::time::Duration::from_secs(9), unix: UnixMillis::new(77) };
         Arc::new(Seen::new(template.unwrap(), at))
     }

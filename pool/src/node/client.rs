@@ -16,6 +16,7 @@ use super::backoff::Jitter;
 use super::check::check;
 use super::error::{NodeError, RPC_INVALID_PARAMETER, RPC_NOT_FOUND};
 use super::http::{Answer, HttpClient, HttpError, MAX_ANSWER};
+use super::rpc::{RpcAnswer, tree};
 use super::settings::{Auth, Network, NodeSettings};
 use super::template::{Template, display_hash, parse_hash};
 
@@ -160,7 +161,7 @@ impl NodeClient {
     /// Names the node, the call and the reason.
     pub async fn call(&self, method: &str, params: Value) -> Result<Value, NodeError> {
         let attempts = if is_repeatable(method) { ATTEMPTS } else { 1 };
-        self.request(method, params, self.timeout, attempts).await
+        self.request(method, params, self.timeout, attempts, tree).await
     }
 
     /// As [`Self::call`], with another time limit and no second attempt: for calls that the node
@@ -174,22 +175,25 @@ impl NodeClient {
         params: Value,
         limit: Duration,
     ) -> Result<Value, NodeError> {
-        self.request(method, params, limit, 1).await
+        self.request(method, params, limit, 1, tree).await
     }
 
-    async fn request(
+    /// `read` takes the result's JSON text as it lies in the answer.
+    async fn request<T>(
         &self,
         method: &str,
         params: Value,
         limit: Duration,
         attempts: u32,
-    ) -> Result<Value, NodeError> {
+        read: fn(&str) -> Result<T, String>,
+    ) -> Result<T, NodeError> {
         let body = json!({"jsonrpc": "1.0", "id": 1, "method": method, "params": params});
         let body = Bytes::from(body.to_string());
         let repeatable = is_repeatable(method);
         let mut attempt = 0;
         loop {
-            let error = match self.attempt(method, &body, repeatable, limit).await {
+            let answer = self.attempt(method, &body, repeatable, limit).await;
+            let error = match answer.and_then(|answer| self.result(method, &answer, read)) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -219,14 +223,15 @@ impl NodeClient {
             "rules": self.network.rules(),
             "capabilities": ["coinbasevalue", "longpoll"],
         });
-        let value = if let Some((id, wait)) = longpoll {
-            request["longpollid"] = json!(id);
-            self.call_within(METHOD, json!([request]), wait).await?
-        } else {
-            self.call(METHOD, json!([request])).await?
+        let (limit, attempts) = match longpoll {
+            Some((id, wait)) => {
+                request["longpollid"] = json!(id);
+                (wait, 1)
+            }
+            None => (self.timeout, ATTEMPTS),
         };
-        let template =
-            Template::from_json(value).map_err(|e| self.malformed(METHOD, e.to_string()))?;
+        let read = |text: &str| Template::from_json(text).map_err(|error| error.to_string());
+        let template = self.request(METHOD, json!([request]), limit, attempts, read).await?;
         check(&template, self.network).map_err(|e| self.malformed(METHOD, e.to_string()))?;
         Ok(template)
     }
@@ -395,7 +400,7 @@ impl NodeClient {
         body: &Bytes,
         repeatable: bool,
         limit: Duration,
-    ) -> Result<Value, NodeError> {
+    ) -> Result<Answer, NodeError> {
         let exchange = async {
             let authorization = self.authorization(false)?;
             let answer = self.http.post(&authorization, body, repeatable).await;
@@ -411,31 +416,33 @@ impl NodeClient {
             let (url, method) = (self.url.clone(), method.to_owned());
             return Err(NodeError::TimedOut { url, method, after: limit });
         };
-        let answer = outcome?.map_err(|error| self.transport(method, error))?;
-        self.result(method, &answer)
+        outcome?.map_err(|error| self.transport(method, error))
     }
 
     /// JSON-RPC's result out of an HTTP answer. Core answers errors of version 1 with status
     /// 404 or 500 and a JSON body all the same.
-    fn result(&self, method: &str, answer: &Answer) -> Result<Value, NodeError> {
+    fn result<T>(
+        &self,
+        method: &str,
+        answer: &Answer,
+        read: fn(&str) -> Result<T, String>,
+    ) -> Result<T, NodeError> {
         let (url, name) = (self.url.clone(), method.to_owned());
         if answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::FORBIDDEN {
             return Err(NodeError::Unauthorized { url, method: name });
         }
-        let Ok(mut body) = serde_json::from_slice::<Value>(&answer.body) else {
+        let Ok(body) = serde_json::from_slice::<RpcAnswer<'_>>(&answer.body) else {
             let reason = String::from_utf8_lossy(&answer.body).chars().take(80).collect();
             let status = answer.status.as_u16();
             return Err(NodeError::Http { url, method: name, status, reason });
         };
-        if let Some(error) = body.get("error").filter(|error| !error.is_null()) {
+        if let Some(error) = body.error {
             let code = error.get("code").and_then(Value::as_i64).unwrap_or(0);
             let message = error.get("message").and_then(Value::as_str).unwrap_or("no message");
             return Err(NodeError::Rpc { url, method: name, code, message: message.to_owned() });
         }
-        match body.get_mut("result") {
-            Some(result) => Ok(result.take()),
-            None => Err(self.malformed(method, "no 'result' in it".to_owned())),
-        }
+        let result = body.result.ok_or_else(|| "no 'result' in it".to_owned());
+        result.and_then(|text| read(text.get())).map_err(|why| self.malformed(method, why))
     }
 
     /// The value of the Authorization header; `fresh` reads the cookie file again.
@@ -566,16 +573,16 @@ mod tests {
         let answer = |status, body: &'static str| Answer { status, body: Bytes::from(body) };
         let body = r#"{"result":null,"error":{"code":-5,"message":"Block not found"},"id":1}"#;
         let error = client
-            .result("getblockheader", &answer(StatusCode::INTERNAL_SERVER_ERROR, body))
+            .result("getblockheader", &answer(StatusCode::INTERNAL_SERVER_ERROR, body), tree)
             .unwrap_err();
         assert_eq!(error.rpc_code(), Some(-5));
         let busy = answer(StatusCode::SERVICE_UNAVAILABLE, "Work queue depth exceeded");
-        let error = client.result("getblock", &busy).unwrap_err();
+        let error = client.result("getblock", &busy, tree).unwrap_err();
         assert!(error.is_passing() && error.to_string().contains("Work queue"), "{error}");
-        let error = client.result("x", &answer(StatusCode::UNAUTHORIZED, "")).unwrap_err();
+        let error = client.result("x", &answer(StatusCode::UNAUTHORIZED, ""), tree).unwrap_err();
         assert!(matches!(error, NodeError::Unauthorized { .. }) && !error.is_passing());
-        assert!(client.result("x", &answer(StatusCode::OK, r#"{"result":null}"#)).is_ok());
-        assert!(client.result("x", &answer(StatusCode::OK, "{}")).is_err());
+        assert!(client.result("x", &answer(StatusCode::OK, r#"{"result":null}"#), tree).is_ok());
+        assert!(client.result("x", &answer(StatusCode::OK, "{}"), tree).is_err());
     }
 
     #[test]

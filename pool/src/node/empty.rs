@@ -83,12 +83,12 @@ mod tests {
     const NOW: Moment = Moment { mono: Duration::from_secs(100), unix: UnixMillis::new(0) };
 
     fn last() -> Seen {
-        let template = Template::from_json(json!({
+        let template = Template::from_json(&json!({
             "version": 0x2000_0004, "vbrequired": 4, "height": 149, "bits": "207fffff",
             "curtime": 1_700_000_000, "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_700_i64,
             "transactions": [{"data": "00", "txid": "00".repeat(32), "fee": 700}],
             "previousblockhash": "11".repeat(32), "default_witness_commitment": "6a",
-        }));
+        }).to_string());
         Seen::new(template.unwrap(), Moment { mono: Duration::from_secs(90), ..NOW })
     }
 

@@ -9,7 +9,10 @@ use defences::{Defence, stands};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming};
+use hyper::{
+    Method, Request, Response, StatusCode, Uri,
+    body::{Body, Incoming},
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -165,7 +168,8 @@ where
 async fn collect(response: Response<Incoming>) -> Result<Answer, HttpError> {
     let status = response.status();
     let mut incoming = response.into_body();
-    let mut body = BytesMut::new();
+    let expected = incoming.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(expected.unwrap_or(0).min(MAX_ANSWER));
     while let Some(frame) = incoming.frame().await {
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         let too_large = body.len().saturating_add(data.len()) > MAX_ANSWER;

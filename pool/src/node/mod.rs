@@ -18,6 +18,7 @@ mod empty;
 mod error;
 mod http;
 mod nodes;
+mod rpc;
 mod settings;
 mod standby;
 mod template;

@@ -1,10 +1,9 @@
 //! `getblocktemplate`'s answer, parsed once into types.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use defences::{Defence, stands};
 use serde::Deserialize;
-use serde_json::Value;
 use units::{Sats, Target, TargetError};
 
 /// Most transactions that a block can hold: 4,000,000 weight units, 240 at the least for each.
@@ -106,13 +105,13 @@ impl Template {
         }
     }
 
-    /// Reads `getblocktemplate`'s result.
+    /// Reads the JSON text of `getblocktemplate`'s result, without a tree of it: it is megabytes.
     ///
     /// # Errors
     /// Names the first field that is missing, malformed or out of range.
-    pub fn from_json(value: Value) -> Result<Self, TemplateError> {
-        let raw: Raw =
-            serde_json::from_value(value).map_err(|e| TemplateError::Shape(e.to_string()))?;
+    pub fn from_json(text: &str) -> Result<Self, TemplateError> {
+        let raw: Raw<'_> =
+            serde_json::from_str(text).map_err(|e| TemplateError::Shape(e.to_string()))?;
         if stands(Defence::TemplateSize) && raw.transactions.len() > MAX_TRANSACTIONS {
             return Err(TemplateError::TooMany(raw.transactions.len()));
         }
@@ -147,7 +146,7 @@ impl Template {
 
 /// The fields used, as they come.
 #[derive(Deserialize)]
-struct Raw {
+struct Raw<'a> {
     version: i64,
     #[serde(default)]
     vbrequired: i64,
@@ -158,7 +157,8 @@ struct Raw {
     curtime: i64,
     mintime: i64,
     coinbasevalue: i64,
-    transactions: Vec<RawTransaction>,
+    #[serde(borrow)]
+    transactions: Vec<RawTransaction<'a>>,
     default_witness_commitment: Option<String>,
     #[serde(default)]
     longpollid: String,
@@ -167,14 +167,16 @@ struct Raw {
 }
 
 #[derive(Deserialize)]
-struct RawTransaction {
-    data: String,
-    txid: String,
+struct RawTransaction<'a> {
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+    #[serde(borrow)]
+    txid: Cow<'a, str>,
     fee: Option<i64>,
 }
 
 /// The sum of all fees; `None` where one is not said (BIP 22 leaves that open).
-fn fees(transactions: &[RawTransaction]) -> Result<Option<Sats>, TemplateError> {
+fn fees(transactions: &[RawTransaction<'_>]) -> Result<Option<Sats>, TemplateError> {
     let mut sum = Sats::ZERO;
     for transaction in transactions {
         let Some(value) = transaction.fee else { return Ok(None) };
@@ -185,7 +187,7 @@ fn fees(transactions: &[RawTransaction]) -> Result<Option<Sats>, TemplateError> 
     Ok(Some(sum))
 }
 
-fn transaction(raw: &RawTransaction) -> Result<TemplateTransaction, TemplateError> {
+fn transaction(raw: &RawTransaction<'_>) -> Result<TemplateTransaction, TemplateError> {
     Ok(TemplateTransaction {
         data: bytes("transactions.data", &raw.data)?.into(),
         txid: hash("transactions.txid", &raw.txid)?,
@@ -233,7 +235,7 @@ pub(super) fn display_hash(hash: &[u8; 32]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_template_is_read_into_internal_order() {
-        let template = Template::from_json(answer()).unwrap();
+        let template = Template::from_json(&answer().to_string()).unwrap();
         assert_eq!((template.prev_hash[0], template.vb_required), (0xff, 0x2000));
         assert_eq!(template.transactions[0].txid[0], 7);
         assert_eq!(template.target, Target::from_compact(0x207f_ffff).unwrap());
@@ -273,10 +275,10 @@ mod tests {
         ] {
             let mut broken = answer();
             broken[field] = value.clone();
-            let error = Template::from_json(broken).unwrap_err().to_string();
+            let error = Template::from_json(&broken.to_string()).unwrap_err().to_string();
             assert!(error.contains(field), "{field} = {value}: {error}");
         }
-        let error = Template::from_json(json!({"height": 1})).unwrap_err().to_string();
+        let error = Template::from_json(r#"{"height": 1}"#).unwrap_err().to_string();
         assert!(error.contains("missing field"), "{error}");
     }
 
@@ -287,11 +289,14 @@ mod tests {
                 .iter()
                 .map(|(data, id)| json!({"data": data, "txid": format!("{id:064x}"), "fee": 1}));
             let transactions: Vec<_> = transactions.collect();
-            Template::from_json(json!({
-                "version": 1, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
-                "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
-                "previousblockhash": "00".repeat(32), "transactions": transactions,
-            }))
+            Template::from_json(
+                &json!({
+                    "version": 1, "height": 101, "bits": "207fffff", "curtime": 1_700_000_000,
+                    "mintime": 1_699_999_999, "coinbasevalue": 5_000_000_000_i64,
+                    "previousblockhash": "00".repeat(32), "transactions": transactions,
+                })
+                .to_string(),
+            )
             .unwrap()
         };
         let earlier = of(&[("01", 1), ("02", 2)]);

@@ -88,7 +88,7 @@ impl Rig {
 
     pub(crate) fn template(&mut self) -> Template {
         let answer = self.call("getblocktemplate", json!([{"rules": ["segwit"]}])).unwrap();
-        Template::from_json(answer).unwrap()
+        Template::from_json(&answer.to_string()).unwrap()
     }
 
     /// A valid, solved block on the tip, after `change`.

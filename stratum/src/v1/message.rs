@@ -56,8 +56,15 @@ pub(crate) struct SubmitParams<'a> {
     pub(crate) version_bits: Option<Text<'a>>,
 }
 
+/// Deepest nesting of lists and objects in a line. A report of energy has four levels; a parser
+/// that goes down a level for each bracket of a hostile line would run out of stack.
+const MAX_DEPTH: usize = 16;
+
 impl<'a> Message<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
+        if stands(Defence::JsonDepth) && is_deep(line) {
+            return None;
+        }
         // Some begin their stream with a byte order mark.
         serde_json::from_slice(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)).ok()
     }
@@ -154,6 +161,25 @@ pub(crate) fn user_name(text: &str) -> &str {
         return text;
     }
     text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}')
+}
+
+/// Whether lists and objects are nested more deeply than is read.
+fn is_deep(line: &[u8]) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in line {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
 /// A big-endian hexadecimal number of at most 8 digits, in either case; some miners leave leading
@@ -254,6 +280,22 @@ pub(crate) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_nested_only_so_deeply() {
+        let nested = |depth: usize| {
+            let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
+            format!(r#"{{"id": 1, "method": "m", "params": {open}{close}}}"#)
+        };
+        assert!(Message::parse(nested(MAX_DEPTH).as_bytes()).is_some());
+        for depth in [MAX_DEPTH + 1, 100, 4_000] {
+            assert!(Message::parse(nested(depth).as_bytes()).is_none(), "{depth}");
+        }
+        let text = format!(r#"{{"id": 1, "method": "m", "params": ["\"{}"]}}"#, "[".repeat(99));
+        assert!(Message::parse(text.as_bytes()).is_some(), "brackets in a text nest nothing");
+        let beside = format!(r#"{{"id": 1, "method": "m", "params": [{}1]}}"#, "[],".repeat(99));
+        assert!(Message::parse(beside.as_bytes()).is_some(), "and none beside one another");
+    }
 
     fn id_of(line: &str) -> Option<String> {
         let message = Message::parse(line.as_bytes())?;
