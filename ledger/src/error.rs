@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use units::Sats;
+
 use crate::block::display_hex;
 use crate::types::{BlockId, SliceIndex, WorkerId};
 
@@ -121,9 +123,33 @@ pub enum Refusal {
         /// How many have never been leased.
         left: u32,
     },
+    /// A scheme that pays per share has nothing to pay out of.
+    #[error("pay per share wants a reserve: none is declared")]
+    NoReserve,
     /// Only an orphan can be given up.
     #[error("block {} is not orphaned: it cannot be given up", display_hex(.0))]
     NotOrphaned(BlockId),
+    /// More is taken out of the reserve than is in it.
+    #[error(
+        "a reserve of {} satoshis is declared after {}: only {} of that are left",
+        asked.to_sat(), declared.to_sat(), left.to_sat()
+    )]
+    ReserveSpent {
+        /// What is declared now.
+        asked: Sats,
+        /// What was declared before.
+        declared: Sats,
+        /// What is in the reserve.
+        left: Sats,
+    },
+    /// The scheme cannot be left before what it owes is paid.
+    #[error(
+        "{slices} slices of shares are not paid for: the reserve does not suffice to end pay per share"
+    )]
+    SlicesOwed {
+        /// How many.
+        slices: u64,
+    },
     /// A text in a request is longer than is kept.
     #[error("{what} of {bytes} bytes, the most is {most}")]
     TooLong {

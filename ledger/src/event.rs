@@ -6,7 +6,7 @@
 //! | `shares` | the packed shares of a batch (see `packed.rs`) |
 //! | `batch` | the same in logs of the first format, as records (see `record.rs`) |
 //! | `candidate_found` | the whole serialized block |
-//! | `block_settled` | the credits (see `record.rs`) |
+//! | `block_settled`, `slice_paid` | the credits (see `record.rs`) |
 //!
 //! In the bodies, numbers that may pass 2^53 are decimal strings, hashes of blocks are hex in
 //! display order, other 32-byte values are hex as they are. A body that is in a log is never
@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::LedgerError;
-use crate::types::{BlockId, Scheme};
+use crate::types::BlockId;
 
 /// All that can happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +34,12 @@ pub(crate) enum Event {
     ExtranoncesLeased(ExtranoncesLeased),
     KeyPinned(KeyPinned),
     Metered(Metered),
+    PayPerShareBegan(PayPerShare),
+    PayPerShareEnded(PayPerShare),
+    ReserveDeclared(ReserveDeclared),
     Shares(Batch),
     SliceClosed(SliceClosed),
+    SlicePaid(SlicePaid),
     WorkerOpened(WorkerOpened),
 }
 
@@ -85,10 +89,17 @@ pub(crate) struct CandidateFound {
     pub(crate) finder: u32,
     /// The newest slice when the job was made.
     pub(crate) slice: u64,
-    /// Hundredths of the network work for PPLNS; 0 for solo.
+    /// Hundredths of a block in the window of PPLNS; 0 where the scheme has none such.
     pub(crate) window_hundredths: u32,
     pub(crate) fee_basis_points: u16,
     pub(crate) fee_account: u32,
+    /// The scheme's name. The first two formats have none: solo where the window is 0, else PPLNS
+    /// by work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scheme: Option<String>,
+    /// Milliseconds in the window of PPLNT; 0 where the scheme has none such.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) window_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +114,8 @@ pub(crate) struct BlockSubmitted {
 pub(crate) struct BlockSettled {
     #[serde(with = "display_hash")]
     pub(crate) hash: BlockId,
-    /// Work in the window, that is the divisor; 0 where the finder gets it.
+    /// What is in the window, that is the divisor, in work or (where the candidate has a scheme)
+    /// in scores; 0 where one account gets it all.
     #[serde(with = "decimal")]
     pub(crate) window_work: u128,
     /// How many credits follow.
@@ -151,6 +163,35 @@ pub(crate) struct ExtranoncesLeased {
     pub(crate) count: u32,
 }
 
+/// From here on shares are paid for as they come, or are not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PayPerShare {
+    /// The newest slice then: the shares after it are paid for, or those up to it were.
+    pub(crate) slice: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReserveDeclared {
+    /// All that the operator has put into the reserve so far, less what he took out.
+    #[serde(with = "decimal")]
+    pub(crate) sats: u64,
+}
+
+/// The shares of a slice are paid for out of the reserve; the credits stand beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SlicePaid {
+    pub(crate) slice: u64,
+    /// What a block is taken to be worth.
+    #[serde(with = "decimal")]
+    pub(crate) block_value: u64,
+    pub(crate) fee_basis_points: u16,
+    /// The sum of the credits.
+    #[serde(with = "decimal")]
+    pub(crate) sats: u64,
+    /// How many credits follow.
+    pub(crate) credits: u64,
+}
+
 impl Event {
     /// The kind and the body as they stand in the log.
     pub(crate) fn to_row(&self) -> (String, String) {
@@ -175,14 +216,9 @@ impl Event {
     }
 }
 
-impl Scheme {
-    /// The scheme as one number: the window's hundredths, 0 for solo.
-    pub(crate) const fn window_hundredths(self) -> u32 {
-        match self {
-            Self::Pplns { window_hundredths } => window_hundredths,
-            Self::Solo => 0,
-        }
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to the field")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An integer as a decimal string.
@@ -308,6 +344,8 @@ mod tests {
                 window_hundredths: 200,
                 fee_basis_points: 100,
                 fee_account: 2,
+                scheme: None,
+                window_ms: 0,
             }),
             "candidate_found",
             &format!(

@@ -1,11 +1,12 @@
 //! [`Ledger`]: the one writer. Each call checks first, then records its events in one
 //! transaction, and returns when they are on disk; an error means that nothing of it is.
 //!
-//! Read `commit` and `close_slice` here, then `blocks.rs` (found blocks and their money) and
-//! `energy.rs` (readings and keys).
+//! Read `commit` and `close_slice` here, then `blocks.rs` (found blocks and their money),
+//! `reserve.rs` (pay per share) and `energy.rs` (readings and keys).
 
 mod blocks;
 mod energy;
+mod reserve;
 
 use core::ops::Range;
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::store::{Recorder, State, Store};
 use crate::types::{AccountId, Committed, Scheme, Settings, Share, SliceHead, WorkerId};
 
 pub use self::energy::MAX_METERS;
+pub use self::reserve::Payday;
 
 /// Most shares in one batch (at most 9 MiB in the log, mostly less than 4).
 pub const MAX_BATCH: usize = 65_536;
@@ -250,7 +252,16 @@ fn check_settings(settings: &Settings) -> Result<(), Refusal> {
     check_name("fee account", &settings.fee_account, 1, MAX_ACCOUNT_NAME)?;
     match settings.scheme {
         Scheme::Pplns { window_hundredths: 0 } => Err(Refusal::WindowOfNothing),
-        Scheme::Pplns { .. } | Scheme::Solo => Ok(()),
+        Scheme::Pplnt { .. } if settings.scheme.window_millis() == 0 => {
+            Err(Refusal::WindowOfNothing)
+        }
+        Scheme::Fpps
+        | Scheme::Pplns { .. }
+        | Scheme::Pplnt { .. }
+        | Scheme::Pps
+        | Scheme::Prop
+        | Scheme::Solo
+        | Scheme::Tides => Ok(()),
     }
 }
 

@@ -35,6 +35,9 @@ mod event;
 mod ledger;
 mod packed;
 mod record;
+mod reserve;
+mod scheme;
+mod score;
 mod settle;
 mod slice;
 mod split;
@@ -46,7 +49,9 @@ mod window;
 
 pub use block::{BlockChange, BlockState};
 pub use error::{LedgerError, Refusal};
-pub use ledger::{Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_TEXT, MAX_WORKER_NAME};
+pub use ledger::{
+    Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_TEXT, MAX_WORKER_NAME, Payday,
+};
 pub use settle::CreditKind;
 pub use split::{SplitError, split};
 pub use store::Reader;

@@ -16,6 +16,8 @@ pub enum CreditKind {
     Fee,
     /// All but the fee, for finding the block: solo, or an empty window.
     Finder,
+    /// The whole of it, for the reserve that shares were paid out of.
+    Reserve,
     /// For work in the window.
     Share,
 }
@@ -36,12 +38,19 @@ pub(crate) struct Terms {
     pub(crate) fee_account: AccountId,
     /// Paid all but the fee when `weights` is empty.
     pub(crate) finder: AccountId,
-    /// Work in the window by account; empty under solo and when nothing was committed yet.
+    /// What is in the window by account; empty under solo and when nothing was committed yet.
     pub(crate) weights: BTreeMap<AccountId, u128>,
 }
 
+/// The credit of a block under pay per share: all of it is the reserve's, kept under the account of
+/// fees. What the pool earns is what stays there.
+pub(crate) fn to_reserve(reward: Sats, fee_account: AccountId) -> Vec<Credit> {
+    let credit = Credit { account: fee_account, kind: CreditKind::Reserve, sats: reward };
+    if reward > Sats::ZERO { vec![credit] } else { Vec::new() }
+}
+
 impl CreditKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Fee, Self::Finder, Self::Share];
+    pub(crate) const ALL: [Self; 4] = [Self::Fee, Self::Finder, Self::Reserve, Self::Share];
 
     /// The name that is shown.
     #[must_use]
@@ -49,6 +58,7 @@ impl CreditKind {
         match self {
             Self::Fee => "fee",
             Self::Finder => "finder",
+            Self::Reserve => "reserve",
             Self::Share => "share",
         }
     }
@@ -58,6 +68,7 @@ impl CreditKind {
         match self {
             Self::Fee => 1,
             Self::Finder => 2,
+            Self::Reserve => 4,
             Self::Share => 3,
         }
     }

@@ -65,19 +65,35 @@ pub struct Settings {
     pub maturity: u32,
 }
 
-/// Who shares a reward.
+/// Who shares a reward. All windows end with the slice that the block's job had committed to. Where
+/// nothing is in the window, the account that found the block gets all but the fee.
+/// `docs/schemes.md` has the rules in full, with an example of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Pay per last N shares: the window is the newest `window_hundredths / 100` x the network
-    /// work of the found block, in units of work, walking back from the end of the slice that
-    /// the block's job committed to. The share on the window's edge counts with the part that
-    /// is inside. While less work than that exists, the reward is divided by the work that does.
+    /// Full pay per share: as [`Scheme::Pps`], with the fees that blocks have lately had.
+    Fpps,
+    /// Pay per last N shares: the newest `window_hundredths / 100` blocks' worth of shares, each
+    /// measured by what a block took when it was found. The
+    /// share on the window's edge counts with the part that is inside. While there are fewer, the
+    /// reward is divided by what there is.
     Pplns {
-        /// Hundredths of the network work of the block, 200 for twice. At least 1.
+        /// Hundredths of a block, 200 for twice the work that a block takes. At least 1.
         window_hundredths: u32,
     },
+    /// Pay per last N time: shares accepted so long before the slice was closed.
+    Pplnt {
+        /// How long; whole milliseconds. At least one.
+        window: Duration,
+    },
+    /// Pay per share: each is paid for when its slice is closed, out of a reserve that gets the
+    /// rewards.
+    Pps,
+    /// Proportional: what was accepted since the block before.
+    Prop,
     /// The account that found the block gets all but the fee.
     Solo,
+    /// PPLNS over eight blocks' worth of shares.
+    Tides,
 }
 
 /// A share that was judged and accepted.

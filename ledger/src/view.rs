@@ -31,6 +31,8 @@ pub struct Totals {
     pub paid: Sats,
     /// The part of `immature + balance + paid` that was credited as the pool's fee.
     pub fees: Sats,
+    /// What pay per share has left to pay out of.
+    pub reserve: Sats,
     /// Energy of counted meters.
     pub energy: MicroJoules,
     /// Work that this energy covers: see [`WorkerView::covered_work`].

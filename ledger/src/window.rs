@@ -1,12 +1,28 @@
-//! The window of a PPLNS settlement on the line of work.
+//! The window of a PPLNS settlement on the line of shares.
 //!
 //! Lay all shares end to end in the order in which they were committed, each as long as its
-//! work: share 1 covers `[0, w1)`, share 2 `[w1, w1 + w2)` and so on. A closed slice ends at a
+//! score, or its work (see [`Unit`]): share 1 covers `[0, w1)`, share 2 `[w1, w1 + w2)` and so on. A closed slice ends at a
 //! point of that line, and a window is a stretch of it that ends where a slice ends. What an
 //! account gets weighs as much as the stretch of it that its shares cover, so the share on the
 //! window's edge is cut exactly. No store and no accounts here: points and lengths only.
 
 use units::Work;
+
+use crate::score::BLOCK;
+
+/// What the line of shares is measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Expected hashes.
+    Work,
+    /// 2^-64 of a block: see `score.rs`.
+    Score,
+}
+
+/// Length of a window of so many hundredths of a block: floor(hundredths x 2^64 / 100), at least 1.
+pub(crate) fn blocks(hundredths: u32) -> u128 {
+    u128::from(hundredths).wrapping_mul(BLOCK).wrapping_div(100).max(1)
+}
 
 /// Length of the window for a block of `network` work, at least 1 hash:
 /// floor(hundredths x network / 100), stopping at `u128::MAX` (no line is that long).

@@ -9,11 +9,11 @@ use crate::block::{self, Action, BlockChange, BlockState, Sighting};
 use crate::error::{LedgerError, Refusal};
 use crate::event::{BlockSeen, BlockSettled, BlockSubmitted, CandidateFound, Event};
 use crate::record::encode_credits;
-use crate::settle::{Terms, settle};
+use crate::scheme::Rule;
+use crate::settle::{Terms, settle, to_reserve};
 use crate::store::{BlockRow, Recorder};
 use crate::types::{AccountId, BlockId, Candidate};
 use crate::view::UnresolvedBlock;
-use crate::window;
 
 impl Ledger {
     /// Records a found block with the terms in force: scheme, fee and fee account stay with it
@@ -49,6 +49,8 @@ impl Ledger {
                 window_hundredths: settings.scheme.window_hundredths(),
                 fee_basis_points: settings.fee.get(),
                 fee_account: fee_account.get(),
+                scheme: Some(settings.scheme.as_str().to_owned()),
+                window_ms: settings.scheme.window_millis(),
             });
             record.record(candidate.at, &found, Some(&candidate.block))
         })
@@ -185,7 +187,14 @@ fn record_settlement(
     at: UnixMillis,
 ) -> Result<(), LedgerError> {
     let terms = terms_of(record, block)?;
-    let credits = settle(&terms)?;
+    let credits = match block.rule {
+        Rule::Reserve => to_reserve(terms.reward, terms.fee_account),
+        Rule::Finder
+        | Rule::Round
+        | Rule::Scores { .. }
+        | Rule::Time { .. }
+        | Rule::Work { .. } => settle(&terms)?,
+    };
     let settled = BlockSettled {
         hash,
         window_work: terms
@@ -202,18 +211,12 @@ fn terms_of(record: &Recorder<'_>, block: &BlockRow) -> Result<Terms, LedgerErro
     let state = record.state();
     let finder: AccountId =
         state.worker(block.finder).ok_or(Refusal::UnknownWorker(block.finder))?.account;
-    let weights = if block.window_hundredths == 0 {
-        std::collections::BTreeMap::new()
-    } else {
-        let length = window::length(block.window_hundredths, block.network_work);
-        record.queries().weights(state, block.slice, length)?
-    };
     Ok(Terms {
         reward: block.reward,
         fee: block.fee,
         fee_account: block.fee_account,
         finder,
-        weights,
+        weights: record.queries().weights(state, block)?,
     })
 }
 

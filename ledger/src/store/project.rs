@@ -1,15 +1,15 @@
 //! What each event does to the tables and to the state beside them. The same code runs when an
 //! event is recorded and when the tables are rebuilt, so both give the same tables.
 //!
-//! Money is in `project_block.rs`, energy in `project_energy.rs`.
+//! Money is in `project_block.rs` and `project_reserve.rs`, energy in `project_energy.rs`.
 
 use rusqlite::{Connection, params};
 use units::{UnixMillis, Work};
 
-use super::state::{State, next};
+use super::state::{State, Weight, next};
 use super::values::{Instant, Wide};
 use super::window::{SUM_EVERY, encode_sums};
-use super::{project_block, project_energy, tally};
+use super::{project_block, project_energy, project_reserve, tally};
 use crate::error::LedgerError;
 use crate::event::{
     AccountOpened, Batch, Event, ExtranoncesLeased, KeyPinned, SliceClosed, WorkerOpened,
@@ -44,6 +44,13 @@ pub(super) fn apply(
         Event::CandidateFound(body) => project_block::found(conn, seq, at, body)?,
         Event::ExtranoncesLeased(body) => leased(conn, state, body)?,
         Event::KeyPinned(body) => pinned(conn, body)?,
+        Event::PayPerShareBegan(body) => project_reserve::began(conn, state, body)?,
+        Event::PayPerShareEnded(body) => project_reserve::ended(conn, state, body)?,
+        Event::ReserveDeclared(body) => project_reserve::declared(conn, state, body)?,
+        Event::SlicePaid(body) => {
+            let credits = record::decode_credits(data()?)?;
+            project_reserve::paid(conn, state, seq, at, body, &credits)?;
+        }
         Event::Metered(body) => project_energy::metered(conn, state, at, body)?,
         Event::Shares(body) => add_all(state, body, packed::entries(data()?)?.into_iter())?,
         Event::SliceClosed(body) => slice_closed(conn, state, seq, at, body)?,
@@ -132,13 +139,11 @@ fn slice_closed(
             body.index
         )));
     }
-    state.line_end =
-        state.line_end.checked_add(body.work).ok_or(LedgerError::Overflow("proven work"))?;
+    state.line_end.add(Weight { work: body.work, score: state.open.score })?;
     insert_slice(conn, state, seq, at, body)?;
     tally::save_open_rows(conn, &mut state.open)?;
-    for (account, tally) in state.open.rows() {
-        let sum = state.closed.entry(account).or_insert(0);
-        *sum = sum.checked_add(tally.work).ok_or(LedgerError::Overflow("proven work"))?;
+    for (account, weight) in state.open.weights() {
+        state.closed.entry(account).or_default().add(weight)?;
     }
     if body.index.is_multiple_of(SUM_EVERY) {
         conn.prepare_cached("INSERT INTO slice_sum(slice, sums) VALUES (?1, ?2)")?
@@ -164,8 +169,9 @@ fn insert_slice(
     let accounts =
         u64::try_from(state.open.present.len()).map_err(|_| LedgerError::Overflow("accounts"))?;
     conn.prepare_cached(
-        "INSERT INTO slice(idx, close_event, closed_at, accounts, shares, work, line_end, root)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO slice(idx, close_event, closed_at, accounts, shares, work, line_end,
+                           score_end, root)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         body.index,
@@ -174,7 +180,8 @@ fn insert_slice(
         accounts,
         body.shares,
         Wide(body.work),
-        Wide(state.line_end),
+        Wide(state.line_end.work),
+        Wide(state.line_end.score),
         body.root,
     ])?;
     Ok(())

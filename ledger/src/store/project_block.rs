@@ -6,10 +6,14 @@
 //! | settled, restored | + | |
 //! | matured | - | + |
 //! | orphaned, after it was on the chain | - | |
+//!
+//! What a block gives the reserve becomes part of that, and of nobody's balance.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use units::{Sats, UnixMillis};
 
+use super::query::Queries;
+use super::rounds;
 use super::state::{State, Total};
 use super::values::{Amount, Instant, Wide};
 use crate::block::{BlockState, display_hex};
@@ -43,8 +47,8 @@ pub(super) fn found(
     conn.prepare_cached(
         "INSERT INTO block(event, hash, height, reward, network_work, finder, slice,
                            window_hundredths, fee_basis_points, fee_account, state, found_at,
-                           state_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)",
+                           state_at, window_ms, scheme)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14)",
     )?
     .execute(params![
         seq,
@@ -59,6 +63,8 @@ pub(super) fn found(
         body.fee_account,
         BlockState::Candidate.as_str(),
         Instant(at),
+        body.window_ms,
+        body.scheme,
     ])?;
     Ok(())
 }
@@ -85,6 +91,8 @@ pub(super) fn settled(
     credits: &[Credit],
 ) -> Result<(), LedgerError> {
     let block = find(conn, &body.hash)?;
+    let row = Queries::new(conn).block(&body.hash)?.ok_or_else(|| never_found(&body.hash))?;
+    rounds::take(conn, block.event, &rounds::paid_for(conn, &row)?)?;
     {
         let mut statement = conn.prepare_cached(
             "INSERT INTO credit(block, account, kind, sats) VALUES (?1, ?2, ?3, ?4)",
@@ -148,7 +156,11 @@ fn find(conn: &Connection, hash: &BlockId) -> Result<Found, LedgerError> {
     let row: Option<(u64, String)> =
         statement.query_row([hash], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     row.and_then(|(event, state)| Some(Found { event, state: BlockState::parse(&state)? }))
-        .ok_or_else(|| LedgerError::damaged(format!("block {} was never found", display_hex(hash))))
+        .ok_or_else(|| never_found(hash))
+}
+
+fn never_found(hash: &BlockId) -> LedgerError {
+    LedgerError::damaged(format!("block {} was never found", display_hex(hash)))
 }
 
 fn set_state(
@@ -184,14 +196,16 @@ fn shift(
     credits: &[Credit],
     to: Move,
 ) -> Result<(), LedgerError> {
-    let mut statement = conn.prepare_cached(match to {
-        Move::IntoImmature => "UPDATE account SET immature = immature + ?2 WHERE id = ?1",
-        Move::OutOfImmature => "UPDATE account SET immature = immature - ?2 WHERE id = ?1",
-        Move::ToBalance => {
-            "UPDATE account SET immature = immature - ?2, balance = balance + ?2 WHERE id = ?1"
-        }
-    })?;
     for credit in credits {
+        let mut statement = conn.prepare_cached(match (to, credit.kind) {
+            (Move::IntoImmature, _) => "UPDATE account SET immature = immature + ?2 WHERE id = ?1",
+            (Move::OutOfImmature, _) | (Move::ToBalance, CreditKind::Reserve) => {
+                "UPDATE account SET immature = immature - ?2 WHERE id = ?1"
+            }
+            (Move::ToBalance, _) => {
+                "UPDATE account SET immature = immature - ?2, balance = balance + ?2 WHERE id = ?1"
+            }
+        })?;
         let changed = statement.execute(params![credit.account.get(), Amount(credit.sats)])?;
         if changed != 1 {
             let id = credit.account;
@@ -215,7 +229,12 @@ fn shift_total(total: &mut Total, credit: &Credit, to: Move) -> Option<()> {
         }
         Move::ToBalance => {
             total.immature = total.immature.checked_sub(credit.sats)?;
-            total.balance = total.balance.checked_add(credit.sats)?;
+            let to = if credit.kind == CreditKind::Reserve {
+                &mut total.reserve
+            } else {
+                &mut total.balance
+            };
+            *to = to.checked_add(credit.sats)?;
         }
     }
     Some(())

@@ -1,18 +1,20 @@
 //! What the writer asks the tables, in or out of a transaction.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension, params};
 use units::{BasisPoints, Sats, Work};
 
 use super::state::{State, Tally};
 use super::values::{Amount, Instant, Wide};
-use super::{project_energy, rows, window};
+use super::window::Weights;
+use super::{project_energy, project_reserve, rounds, rows, window};
 use crate::block::{BlockState, display_hex};
 use crate::error::LedgerError;
+use crate::reserve::{Pay, Rate};
+use crate::scheme::Rule;
 use crate::slice::SliceRow;
 use crate::types::{AccountId, BlockId, SliceIndex, WorkerId};
 use crate::view::{MeterView, UnresolvedBlock};
+use crate::window::{Unit, blocks, length};
 
 /// Questions over one connection.
 #[derive(Debug)]
@@ -23,13 +25,14 @@ pub(crate) struct Queries<'a> {
 /// A recorded block with the terms that it settles under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockRow {
+    /// The event that found it.
+    pub(crate) event: u64,
     pub(crate) height: u32,
     pub(crate) reward: Sats,
     pub(crate) network_work: Work,
     pub(crate) finder: WorkerId,
     pub(crate) slice: SliceIndex,
-    /// 0 for solo.
-    pub(crate) window_hundredths: u32,
+    pub(crate) rule: Rule,
     pub(crate) fee: BasisPoints,
     pub(crate) fee_account: AccountId,
     pub(crate) state: BlockState,
@@ -70,17 +73,19 @@ impl<'a> Queries<'a> {
     pub(crate) fn block(&self, hash: &BlockId) -> Result<Option<BlockRow>, LedgerError> {
         let mut statement = self.conn.prepare_cached(
             "SELECT height, reward, network_work, finder, slice, window_hundredths,
-                    fee_basis_points, fee_account, state, settled_at IS NOT NULL
+                    fee_basis_points, fee_account, state, settled_at IS NOT NULL, window_ms,
+                    scheme, event
              FROM block WHERE hash = ?1",
         )?;
         let row = statement.query_row([hash], |row| {
             Ok(BlockRow {
+                event: row.get(12)?,
                 height: row.get(0)?,
                 reward: row.get::<_, Amount>(1)?.0,
                 network_work: Work::new(row.get::<_, Wide>(2)?.0),
                 finder: WorkerId::new(row.get(3)?),
                 slice: SliceIndex::new(row.get(4)?),
-                window_hundredths: row.get(5)?,
+                rule: rows::rule(row, [11, 5, 10])?,
                 fee: rows::basis_points(row, 6)?,
                 fee_account: AccountId::new(row.get(7)?),
                 state: rows::block_state(row, 8)?,
@@ -119,14 +124,32 @@ impl<'a> Queries<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// See [`window::weights`].
-    pub(crate) fn weights(
-        &self,
-        state: &State,
-        last: SliceIndex,
-        length: u128,
-    ) -> Result<BTreeMap<AccountId, u128>, LedgerError> {
-        window::weights(self.conn, state, last, length)
+    /// What accounts have in the window of a block, by its rule; empty where one account gets it
+    /// all.
+    pub(crate) fn weights(&self, state: &State, block: &BlockRow) -> Result<Weights, LedgerError> {
+        let (last, work) = (block.slice, block.network_work);
+        let newest = |length, unit| window::weights(self.conn, state, last, length, unit);
+        match block.rule {
+            Rule::Finder | Rule::Reserve => Ok(Weights::new()),
+            Rule::Round => window::of_slices(self.conn, &rounds::of(self.conn, block)?),
+            Rule::Scores { hundredths } => newest(blocks(hundredths), Unit::Score),
+            Rule::Time { millis } => window::since(self.conn, state, last, millis),
+            Rule::Work { hundredths } => newest(length(hundredths, work), Unit::Work),
+        }
+    }
+
+    /// The value of a block at which the newest slice was paid for; `None` where none ever was.
+    pub(crate) fn last_value(&self) -> Result<Option<Sats>, LedgerError> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT block_value FROM slice_paid ORDER BY slice DESC LIMIT 1")?;
+        let value: Option<Amount> = statement.query_row([], |row| row.get(0)).optional()?;
+        Ok(value.map(|value| value.0))
+    }
+
+    /// What accounts get for a slice under pay per share.
+    pub(crate) fn pays(&self, slice: SliceIndex, rate: Rate) -> Result<Vec<Pay>, LedgerError> {
+        project_reserve::pays(self.conn, slice, rate)
     }
 
     pub(crate) fn pinned_key(&self, worker: WorkerId) -> Result<Option<[u8; 32]>, LedgerError> {

@@ -27,13 +27,15 @@ pub(crate) struct RawLedger {
 #[derive(Debug)]
 pub(crate) struct RawEvent {
     pub(crate) seq: u64,
+    /// In milliseconds.
+    pub(crate) at: u64,
     pub(crate) kind: String,
     pub(crate) body: String,
     pub(crate) data: Option<Vec<u8>>,
 }
 
-/// Account, shares and work.
-pub(crate) type RawRow = (u32, u64, u128);
+/// Account, shares, work and score.
+pub(crate) type RawRow = (u32, u64, u128, u128);
 
 /// By worker and meter: credited and counted microjoules.
 pub(crate) type RawMeters = BTreeMap<(u32, String), (u128, u128)>;
@@ -54,6 +56,11 @@ pub(crate) struct Snapshot {
     /// By worker: covered work, summed over the hours of its meters.
     pub(crate) covered_hours: BTreeMap<u32, u128>,
     pub(crate) pins: BTreeMap<u32, [u8; 32]>,
+    /// By the block's event, the slices that it was paid for, in rising order.
+    pub(crate) rounds: BTreeMap<u64, Vec<u64>>,
+    pub(crate) carries: BTreeMap<u32, u128>,
+    /// Slice, value of a block, satoshis, in rising order.
+    pub(crate) slices_paid: Vec<(u64, u64, u64)>,
     pub(crate) total: RawTotal,
 }
 
@@ -82,6 +89,7 @@ pub(crate) struct RawSlice {
     pub(crate) shares: u64,
     pub(crate) work: u128,
     pub(crate) line_end: u128,
+    pub(crate) score_end: u128,
     pub(crate) root: [u8; 32],
 }
 
@@ -106,6 +114,9 @@ pub(crate) struct RawTotal {
     /// The event as of which `shares`, `work`, `Snapshot::workers` (but for their energy) and
     /// `Snapshot::open` stand.
     pub(crate) tallied: u64,
+    pub(crate) declared: u64,
+    pub(crate) reserve: u64,
+    pub(crate) paid_slice: Option<u64>,
 }
 
 impl RawLedger {
@@ -132,6 +143,9 @@ impl RawLedger {
             )?,
             covered_hours: covered_hours(&transaction)?,
             pins: pins(&transaction)?,
+            rounds: rounds(&transaction)?,
+            carries: carries(&transaction)?,
+            slices_paid: slices_paid(&transaction)?,
             total: total(&transaction)?,
         };
         transaction.finish()?;
@@ -142,7 +156,7 @@ impl RawLedger {
     pub(crate) fn events(&self, after: u64, last: u64) -> Result<Vec<RawEvent>, LedgerError> {
         list(
             &self.conn,
-            "SELECT seq, kind, body, data FROM event WHERE seq > ?1 AND seq <= ?2
+            "SELECT seq, kind, body, data, at FROM event WHERE seq > ?1 AND seq <= ?2
              ORDER BY seq LIMIT ?3",
             params![after, last, EVENTS_AT_ONCE],
             |row| {
@@ -151,16 +165,17 @@ impl RawLedger {
                     kind: row.get(1)?,
                     body: row.get(2)?,
                     data: row.get(3)?,
+                    at: row.get(4)?,
                 })
             },
         )
     }
 
-    /// The rows of a closed slice: account, shares, work, in rising order of account.
+    /// The rows of a closed slice: account, shares, work, score, in rising order of account.
     pub(crate) fn slice_rows(&self, slice: u64) -> Result<Vec<RawRow>, LedgerError> {
         list(
             &self.conn,
-            "SELECT account, shares, work FROM slice_work WHERE slice = ?1 ORDER BY account",
+            "SELECT account, shares, work, score FROM slice_work WHERE slice = ?1 ORDER BY account",
             [slice],
             raw_row,
         )
@@ -229,7 +244,8 @@ fn workers(conn: &Connection) -> Result<Vec<RawWorker>, LedgerError> {
 }
 
 fn slices(conn: &Connection) -> Result<Vec<RawSlice>, LedgerError> {
-    let sql = "SELECT close_event, accounts, shares, work, line_end, root FROM slice ORDER BY idx";
+    let sql = "SELECT close_event, accounts, shares, work, line_end, score_end, root FROM slice
+               ORDER BY idx";
     list(conn, sql, [], |row| {
         Ok(RawSlice {
             close_event: row.get(0)?,
@@ -237,19 +253,20 @@ fn slices(conn: &Connection) -> Result<Vec<RawSlice>, LedgerError> {
             shares: row.get(2)?,
             work: row.get::<_, Wide>(3)?.0,
             line_end: row.get::<_, Wide>(4)?.0,
-            root: row.get(5)?,
+            score_end: row.get::<_, Wide>(5)?.0,
+            root: row.get(6)?,
         })
     })
 }
 
 fn open_rows(conn: &Connection) -> Result<Vec<RawRow>, LedgerError> {
-    let sql = "SELECT account, shares, work FROM slice_work
+    let sql = "SELECT account, shares, work, score FROM slice_work
                WHERE slice > (SELECT coalesce(max(idx), 0) FROM slice) ORDER BY slice, account";
     list(conn, sql, [], raw_row)
 }
 
 fn raw_row(row: &Row<'_>) -> rusqlite::Result<RawRow> {
-    Ok((row.get(0)?, row.get(1)?, row.get::<_, Wide>(2)?.0))
+    Ok((row.get(0)?, row.get(1)?, row.get::<_, Wide>(2)?.0, row.get::<_, Wide>(3)?.0))
 }
 
 fn blocks(conn: &Connection) -> Result<Vec<RawBlock>, LedgerError> {
@@ -290,9 +307,35 @@ fn pins(conn: &Connection) -> Result<BTreeMap<u32, [u8; 32]>, LedgerError> {
     Ok(pins.into_iter().collect())
 }
 
+fn rounds(conn: &Connection) -> Result<BTreeMap<u64, Vec<u64>>, LedgerError> {
+    let mut rounds: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let stretches: Vec<(u64, u64, u64)> =
+        list(conn, "SELECT block, first, last FROM round ORDER BY block, first", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    for (block, first, last) in stretches {
+        rounds.entry(block).or_default().extend(first..=last);
+    }
+    Ok(rounds)
+}
+
+fn carries(conn: &Connection) -> Result<BTreeMap<u32, u128>, LedgerError> {
+    let carries = list(conn, "SELECT account, part FROM carry", [], |row| {
+        Ok((row.get(0)?, row.get::<_, Wide>(1)?.0))
+    })?;
+    Ok(carries.into_iter().collect())
+}
+
+fn slices_paid(conn: &Connection) -> Result<Vec<(u64, u64, u64)>, LedgerError> {
+    list(conn, "SELECT slice, block_value, sats FROM slice_paid ORDER BY slice", [], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })
+}
+
 fn total(conn: &Connection) -> Result<RawTotal, LedgerError> {
     let sql = "SELECT shares, work, energy, covered, immature, balance, paid, fees,
-                      next_extranonce, tallied FROM total WHERE id = 1";
+                      next_extranonce, tallied, declared, reserve, paid_slice
+               FROM total WHERE id = 1";
     Ok(conn.query_row(sql, [], |row| {
         Ok(RawTotal {
             shares: row.get(0)?,
@@ -305,6 +348,9 @@ fn total(conn: &Connection) -> Result<RawTotal, LedgerError> {
             fees: row.get::<_, Amount>(7)?.0,
             next_extranonce: row.get(8)?,
             tallied: row.get(9)?,
+            declared: row.get(10)?,
+            reserve: row.get(11)?,
+            paid_slice: row.get(12)?,
         })
     })?)
 }

@@ -163,7 +163,7 @@ fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
     let mut statement = conn.prepare_cached(
         "SELECT shares, work, energy, covered, immature, balance, paid, fees,
                 (SELECT coalesce(max(idx), 0) FROM slice), (SELECT count(*) FROM account),
-                (SELECT count(*) FROM worker)
+                (SELECT count(*) FROM worker), reserve
          FROM total WHERE id = 1",
     )?;
     let blocks = block_counts(conn)?;
@@ -180,6 +180,7 @@ fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
             slices: row.get(8)?,
             accounts: row.get(9)?,
             workers: row.get(10)?,
+            reserve: row.get::<_, Amount>(11)?.0,
             blocks,
         })
     })?;

@@ -9,6 +9,7 @@ use units::{BasisPoints, Hashes, MicroJoules};
 use super::values::{Instant, Wide};
 use crate::block::BlockState;
 use crate::error::LedgerError;
+use crate::scheme::Rule;
 use crate::types::WorkerId;
 use crate::view::MeterView;
 
@@ -62,6 +63,15 @@ pub(super) fn block_state(row: &Row<'_>, column: usize) -> rusqlite::Result<Bloc
     BlockState::parse(&name).ok_or_else(|| {
         let reason = format!("{name:?} is no state of a block");
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.into())
+    })
+}
+
+/// A block's rule, from its scheme and the window's hundredths and milliseconds.
+pub(super) fn rule(row: &Row<'_>, columns: [usize; 3]) -> rusqlite::Result<Rule> {
+    let [scheme, hundredths, millis] = columns;
+    let name: Option<String> = row.get(scheme)?;
+    Rule::of(name.as_deref(), row.get(hundredths)?, row.get(millis)?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(scheme, Type::Text, Box::new(error))
     })
 }
 

@@ -1,8 +1,9 @@
 //! The tables, and how a file becomes a current ledger.
 //!
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
-//! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; since old
-//! events are never changed and still read, that conversion is the number alone. `meta.projections` is the shape of all
+//! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; format 3 has
+//! schemes by name, and the kinds of a reserve; since old
+//! events are never changed and still read, these conversions are the number alone. `meta.projections` is the shape of all
 //! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
 //! projection needs no conversion, only a new number.
 
@@ -19,9 +20,9 @@ use crate::error::LedgerError;
 /// Marks our files among `SQLite`'s: "WPRF".
 const APPLICATION_ID: i64 = 0x5750_5246;
 /// Format of the event log.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// Shape of the projections.
-const PROJECTIONS: i64 = 2;
+const PROJECTIONS: i64 = 3;
 
 /// The log. Triggers hold what the code promises: rows are added at the end and never changed.
 const LOG: &str = "
@@ -67,7 +68,8 @@ CREATE TABLE tally(
     last_at INTEGER
 ) STRICT;
 -- close_event is the event that closed the slice: its batches are the ones between the close
--- before and this one. line_end is the sum of the work of all slices up to this one.
+-- before and this one. line_end and score_end are the sums of the work and of the scores of all
+-- slices up to this one.
 CREATE TABLE slice(
     idx INTEGER PRIMARY KEY,
     close_event INTEGER NOT NULL,
@@ -76,18 +78,21 @@ CREATE TABLE slice(
     shares INTEGER NOT NULL,
     work BLOB NOT NULL,
     line_end BLOB NOT NULL,
+    score_end BLOB NOT NULL,
     root BLOB NOT NULL
 ) STRICT;
 CREATE INDEX slice_by_line_end ON slice(line_end);
+CREATE INDEX slice_by_score_end ON slice(score_end);
 CREATE TABLE slice_work(
     slice INTEGER NOT NULL,
     account INTEGER NOT NULL,
     shares INTEGER NOT NULL,
     work BLOB NOT NULL,
+    score BLOB NOT NULL,
     PRIMARY KEY (slice, account)
 ) STRICT, WITHOUT ROWID;
--- Every 64th slice: each account's work in all slices up to it (account u32, work u128; 20
--- bytes each), so that a long window is the difference of two sums.
+-- Every 64th slice: each account's work and score in all slices up to it (account u32, work u128,
+-- score u128; 36 bytes each), so that a long window is the difference of two sums.
 CREATE TABLE slice_sum(slice INTEGER PRIMARY KEY, sums BLOB NOT NULL) STRICT;
 CREATE TABLE block(
     event INTEGER PRIMARY KEY,
@@ -98,6 +103,8 @@ CREATE TABLE block(
     finder INTEGER NOT NULL,
     slice INTEGER NOT NULL,
     window_hundredths INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL,
+    scheme TEXT,
     fee_basis_points INTEGER NOT NULL,
     fee_account INTEGER NOT NULL,
     state TEXT NOT NULL,
@@ -107,6 +114,22 @@ CREATE TABLE block(
     state_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX block_by_state ON block(state);
+-- Which slices a settled block was paid for: see rounds.rs.
+CREATE TABLE round(
+    block INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (block, first)
+) STRICT, WITHOUT ROWID;
+-- What pay per share has credited below a satoshi, in 2^-64 of one.
+CREATE TABLE carry(account INTEGER PRIMARY KEY, part BLOB NOT NULL) STRICT;
+CREATE TABLE slice_paid(
+    slice INTEGER PRIMARY KEY,
+    event INTEGER NOT NULL,
+    paid_at INTEGER NOT NULL,
+    block_value INTEGER NOT NULL,
+    sats INTEGER NOT NULL
+) STRICT;
 CREATE TABLE credit(
     block INTEGER NOT NULL,
     account INTEGER NOT NULL,
@@ -162,19 +185,25 @@ CREATE TABLE total(
     paid INTEGER NOT NULL CHECK (paid >= 0),
     fees INTEGER NOT NULL CHECK (fees >= 0),
     next_extranonce INTEGER NOT NULL,
-    tallied INTEGER NOT NULL
+    tallied INTEGER NOT NULL,
+    declared INTEGER NOT NULL CHECK (declared >= 0),
+    reserve INTEGER NOT NULL CHECK (reserve >= 0),
+    paid_slice INTEGER
 ) STRICT;
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 13] = [
+const TABLE_NAMES: [&str; 16] = [
     "account",
     "block",
+    "carry",
     "credit",
     "energy_hour",
     "meter",
     "pin",
+    "round",
     "slice",
+    "slice_paid",
     "slice_sum",
     "slice_work",
     "tally",

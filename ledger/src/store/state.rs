@@ -14,6 +14,7 @@ use super::values::{Amount, Instant, Wide};
 use super::{log, tally, window};
 use crate::error::LedgerError;
 use crate::record::Entry;
+use crate::score;
 use crate::types::{AccountId, SliceHead, SliceIndex, WorkerId};
 
 /// See the module.
@@ -29,10 +30,10 @@ pub(crate) struct State {
     pub(super) unsaved: Vec<WorkerId>,
     /// The newest closed slice.
     pub(crate) newest: SliceHead,
-    /// Sum of the work of all closed slices.
-    pub(super) line_end: u128,
-    /// Each account's part of that sum.
-    pub(super) closed: BTreeMap<AccountId, u128>,
+    /// Work and score of all closed slices.
+    pub(super) line_end: Weight,
+    /// Each account's part of those sums.
+    pub(super) closed: BTreeMap<AccountId, Weight>,
     /// The slice that batches go to.
     pub(crate) open: OpenSlice,
     pub(crate) total: Total,
@@ -52,6 +53,8 @@ pub(crate) struct WorkerState {
 pub(crate) struct OpenSlice {
     pub(crate) index: SliceIndex,
     pub(crate) sum: Tally,
+    /// The sum of its shares' scores.
+    pub(super) score: u128,
     /// By account id less one, for every account; those without shares are not in the slice.
     pub(super) accounts: Vec<OpenRow>,
     /// The accounts with shares, by their first one.
@@ -64,6 +67,7 @@ pub(crate) struct OpenSlice {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OpenRow {
     pub(super) tally: Tally,
+    pub(super) score: u128,
     /// Whether the account is in `OpenSlice::unsaved`.
     pub(super) unsaved: bool,
 }
@@ -73,6 +77,13 @@ pub(super) struct OpenRow {
 pub(crate) struct Tally {
     pub(crate) shares: u64,
     pub(crate) work: u128,
+}
+
+/// What shares weigh: by their work, and in blocks (see `score.rs`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub(crate) work: u128,
+    pub(crate) score: u128,
 }
 
 /// The one row of totals.
@@ -88,6 +99,11 @@ pub(crate) struct Total {
     pub(super) balance: Sats,
     pub(super) paid: Sats,
     pub(super) fees: Sats,
+    /// What the operator has declared for the reserve, and what is in it.
+    pub(crate) declared: Sats,
+    pub(crate) reserve: Sats,
+    /// The newest slice that pay per share has dealt with; nothing while it is not in force.
+    pub(crate) paid_slice: Option<u64>,
     /// First extranonce never leased, 0 to 2^32.
     pub(crate) next_extranonce: u64,
 }
@@ -111,7 +127,7 @@ impl State {
             workers: Vec::new(),
             unsaved: Vec::new(),
             newest: SliceHead::NONE,
-            line_end: 0,
+            line_end: Weight::default(),
             closed: BTreeMap::new(),
             open: OpenSlice::new(SliceIndex::new(1)),
             total: Total::default(),
@@ -127,7 +143,7 @@ impl State {
             workers: load_workers(conn)?,
             unsaved: Vec::new(),
             newest,
-            line_end: window::line_end(conn, newest.index)?,
+            line_end: window::line_ends(conn, newest.index)?,
             closed: window::sums(conn, newest.index)?,
             open: OpenSlice::new(SliceIndex::new(next(newest.index.get(), "slices")?)),
             total: Total::load(conn)?,
@@ -188,14 +204,21 @@ impl State {
         if !core::mem::replace(&mut worker.unsaved, true) {
             self.unsaved.push(id);
         }
-        self.open.add(worker.account, one)
+        let score = score::of(share.work, share.network_work)?;
+        self.open.add(worker.account, one, score)
     }
 }
 
 impl OpenSlice {
     const fn new(index: SliceIndex) -> Self {
-        let sum = Tally { shares: 0, work: 0 };
-        Self { index, sum, accounts: Vec::new(), present: Vec::new(), unsaved: Vec::new() }
+        Self {
+            index,
+            sum: Tally { shares: 0, work: 0 },
+            score: 0,
+            accounts: Vec::new(),
+            present: Vec::new(),
+            unsaved: Vec::new(),
+        }
     }
 
     /// Makes room for the next account.
@@ -205,8 +228,8 @@ impl OpenSlice {
 
     /// Adds to an account's part, which the tables then have not. The slice's sum is the
     /// caller's to add to, as with `part_of`.
-    fn add(&mut self, account: AccountId, tally: Tally) -> Result<(), LedgerError> {
-        let row = self.part_of(account, tally)?;
+    fn add(&mut self, account: AccountId, tally: Tally, score: u128) -> Result<(), LedgerError> {
+        let row = self.part_of(account, tally, score)?;
         if !core::mem::replace(&mut row.unsaved, true) {
             self.unsaved.push(account);
         }
@@ -218,7 +241,9 @@ impl OpenSlice {
         &mut self,
         account: AccountId,
         tally: Tally,
+        score: u128,
     ) -> Result<&mut OpenRow, LedgerError> {
+        self.score = plus_score(self.score, score)?;
         let row = place(account.get())
             .and_then(|place| self.accounts.get_mut(place))
             .ok_or_else(|| never_opened("account", account.get()))?;
@@ -226,15 +251,26 @@ impl OpenSlice {
             self.present.push(account);
         }
         row.tally.add(tally)?;
+        row.score = plus_score(row.score, score)?;
         Ok(row)
     }
 
     /// Each account's part, in rising order of its id.
     pub(crate) fn rows(&self) -> Vec<(AccountId, Tally)> {
+        self.sorted().map(|(id, row)| (id, row.tally)).collect()
+    }
+
+    /// What each account's part weighs, in rising order of its id.
+    pub(crate) fn weights(&self) -> Vec<(AccountId, Weight)> {
+        let weight = |row: &OpenRow| Weight { work: row.tally.work, score: row.score };
+        self.sorted().map(|(id, row)| (id, weight(row))).collect()
+    }
+
+    fn sorted(&self) -> impl Iterator<Item = (AccountId, &OpenRow)> {
         let mut present = self.present.clone();
         present.sort_unstable();
         let part = |account: AccountId| self.accounts.get(place(account.get())?);
-        present.into_iter().filter_map(|id| Some((id, part(id)?.tally))).collect()
+        present.into_iter().filter_map(move |id| Some((id, part(id)?)))
     }
 
     /// Becomes the empty slice `index`.
@@ -245,8 +281,25 @@ impl OpenSlice {
             }
         }
         self.unsaved.clear();
-        (self.index, self.sum) = (index, Tally::default());
+        (self.index, self.sum, self.score) = (index, Tally::default(), 0);
     }
+}
+
+impl Weight {
+    pub(crate) fn add(&mut self, other: Self) -> Result<(), LedgerError> {
+        let work = self.work.checked_add(other.work);
+        self.work = work.ok_or(LedgerError::Overflow("proven work"))?;
+        self.score = plus_score(self.score, other.score)?;
+        Ok(())
+    }
+}
+
+fn plus_score(sum: u128, score: u128) -> Result<u128, LedgerError> {
+    // Written so that no error is made, and dropped, for each share.
+    let Some(sum) = sum.checked_add(score) else {
+        return Err(LedgerError::Overflow("parts of blocks"));
+    };
+    Ok(sum)
 }
 
 impl Tally {
@@ -266,7 +319,8 @@ impl Tally {
 impl Total {
     fn load(conn: &Connection) -> Result<Self, LedgerError> {
         let sql = "SELECT shares, work, energy, covered, immature, balance, paid, fees,
-                          next_extranonce, tallied FROM total WHERE id = 1";
+                          next_extranonce, tallied, declared, reserve, paid_slice
+                   FROM total WHERE id = 1";
         let mut total = conn.query_row(sql, [], |row| {
             let proven = Tally { shares: row.get(0)?, work: row.get::<_, Wide>(1)?.0 };
             Ok(Self {
@@ -279,6 +333,9 @@ impl Total {
                 paid: row.get::<_, Amount>(6)?.0,
                 fees: row.get::<_, Amount>(7)?.0,
                 next_extranonce: row.get(8)?,
+                declared: row.get::<_, Amount>(10)?.0,
+                reserve: row.get::<_, Amount>(11)?.0,
+                paid_slice: row.get(12)?,
             })
         })?;
         total.saved.at = log::instant_of(conn, total.saved.event)?;
@@ -290,8 +347,8 @@ impl Total {
         self.write(
             conn,
             "INSERT INTO total(id, shares, work, energy, covered, immature, balance, paid, fees,
-                               next_extranonce, tallied)
-             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                               next_extranonce, tallied, declared, reserve, paid_slice)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )
     }
 
@@ -301,7 +358,7 @@ impl Total {
             conn,
             "UPDATE total SET shares = ?1, work = ?2, energy = ?3, covered = ?4, immature = ?5,
                               balance = ?6, paid = ?7, fees = ?8, next_extranonce = ?9,
-                              tallied = ?10
+                              tallied = ?10, declared = ?11, reserve = ?12, paid_slice = ?13
              WHERE id = 1",
         )
     }
@@ -318,6 +375,9 @@ impl Total {
             Amount(self.fees),
             self.next_extranonce,
             self.saved.event,
+            Amount(self.declared),
+            Amount(self.reserve),
+            self.paid_slice,
         ])?;
         Ok(())
     }

@@ -68,15 +68,17 @@ fn save_workers(conn: &Connection, state: &mut State) -> Result<(), LedgerError>
 /// Writes what the tables have not of the open slice's rows.
 pub(super) fn save_open_rows(conn: &Connection, open: &mut OpenSlice) -> Result<(), LedgerError> {
     let mut statement = conn.prepare_cached(
-        "INSERT OR REPLACE INTO slice_work(slice, account, shares, work) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO slice_work(slice, account, shares, work, score)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     // In the order of the table, so that it grows at its end.
     open.unsaved.sort_unstable();
     for account in open.unsaved.drain(..) {
         if let Some(row) = place(account.get()).and_then(|at| open.accounts.get_mut(at)) {
             row.unsaved = false;
-            let Tally { shares, work } = row.tally;
-            statement.execute(params![open.index.get(), account.get(), shares, Wide(work)])?;
+            let (Tally { shares, work }, score) = (row.tally, Wide(row.score));
+            let (slice, account) = (open.index.get(), account.get());
+            statement.execute(params![slice, account, shares, Wide(work), score])?;
         }
     }
     Ok(())
@@ -85,11 +87,11 @@ pub(super) fn save_open_rows(conn: &Connection, open: &mut OpenSlice) -> Result<
 /// Reads the rows of the open slice, as of the mark.
 pub(super) fn load_open_rows(conn: &Connection, open: &mut OpenSlice) -> Result<(), LedgerError> {
     let mut statement =
-        conn.prepare("SELECT account, shares, work FROM slice_work WHERE slice = ?1")?;
+        conn.prepare("SELECT account, shares, work, score FROM slice_work WHERE slice = ?1")?;
     let mut rows = statement.query([open.index.get()])?;
     while let Some(row) = rows.next()? {
         let tally = Tally { shares: row.get(1)?, work: row.get::<_, Wide>(2)?.0 };
-        open.part_of(AccountId::new(row.get(0)?), tally)?;
+        open.part_of(AccountId::new(row.get(0)?), tally, row.get::<_, Wide>(3)?.0)?;
         open.sum.add(tally)?;
     }
     Ok(())

@@ -12,9 +12,11 @@ use super::blocks::Block;
 use super::body::Body;
 use super::meters::Meter;
 use super::pow;
+use super::reserve::Reserve;
 use super::root::slice_root;
 use super::seen::Seen;
 use super::shares::{self, AuditedShare};
+use super::windows::score;
 use crate::error::LedgerError;
 use crate::store::{RawEvent, RawLedger};
 
@@ -34,7 +36,7 @@ pub(super) struct Audit<'a> {
     worker_names: HashSet<(u32, String)>,
     pub(super) shares: u64,
     pub(super) work: u128,
-    open: BTreeMap<u32, (u64, u128)>,
+    open: BTreeMap<u32, (u64, u128, u128)>,
     /// The event as of which the tables have the sums of shares, and those sums.
     pub(super) tallied: u64,
     pub(super) marked: Marked,
@@ -43,6 +45,7 @@ pub(super) struct Audit<'a> {
     pub(super) meters: HashMap<(u32, String), Meter>,
     pub(super) pins: BTreeMap<u32, [u8; 32]>,
     pub(super) next_extranonce: u64,
+    pub(super) reserve: Reserve,
     seen: Seen,
     /// Bits met last and the work that they ask for.
     bits: (u32, Option<u128>),
@@ -55,8 +58,8 @@ pub(super) struct Marked {
     pub(super) work: u128,
     /// Shares and work by worker.
     pub(super) workers: Vec<(u64, u128)>,
-    /// Account, shares and work of the slice that was open, in rising order of account.
-    pub(super) open: Vec<(u32, u64, u128)>,
+    /// Account, shares, work and score of the slice that was open, in rising order of account.
+    pub(super) open: Vec<(u32, u64, u128, u128)>,
 }
 
 #[derive(Debug, Default)]
@@ -83,11 +86,13 @@ pub(super) struct Worker {
 pub(super) struct Slice {
     /// The event that closed it.
     pub(super) closed_by: u64,
+    /// When, in milliseconds.
+    pub(super) closed_at: u64,
     pub(super) shares: u64,
     pub(super) work: u128,
     pub(super) root: [u8; 32],
-    /// Account, shares and work, in rising order of account.
-    pub(super) rows: Vec<(u32, u64, u128)>,
+    /// Account, shares, work and score, in rising order of account.
+    pub(super) rows: Vec<(u32, u64, u128, u128)>,
 }
 
 /// Why an event was not taken further.
@@ -120,6 +125,7 @@ impl<'a> Audit<'a> {
             meters: HashMap::new(),
             pins: BTreeMap::new(),
             next_extranonce: 0,
+            reserve: Reserve::default(),
             seen: Seen::default(),
             bits: (0, None),
         }
@@ -180,7 +186,11 @@ impl<'a> Audit<'a> {
             "extranonces_leased" => self.extranonces_leased(&body),
             "key_pinned" => self.key_pinned(&body),
             "metered" => self.metered(&body),
-            "slice_closed" => self.slice_closed(event.seq, &body),
+            "pay_per_share_began" => self.pay_per_share_began(&body),
+            "pay_per_share_ended" => self.pay_per_share_ended(&body),
+            "reserve_declared" => self.reserve_declared(&body),
+            "slice_closed" => self.slice_closed(event, &body),
+            "slice_paid" => self.slice_paid(&body, data),
             "worker_opened" => self.worker_opened(&body),
             _ => Err("nobody knows this kind".to_owned().into()),
         }
@@ -227,14 +237,17 @@ impl<'a> Audit<'a> {
 
     /// One share: what it proves, and whose it is.
     fn share(&mut self, share: &AuditedShare) -> Result<(), String> {
-        let AuditedShare { worker: id, work, network_work, header } = *share;
+        let AuditedShare { worker: id, work, network_work, at: _, header } = *share;
+        let score = score(work, network_work).ok_or("is worth more than 2^64 blocks")?;
         self.work = self.work.checked_add(work).ok_or("sums past 2^128 - 1")?;
         let worker =
             nth_mut(&mut self.workers, id).ok_or_else(|| format!("is of no worker {id}"))?;
         worker.shares = worker.shares.saturating_add(1);
         worker.work = worker.work.saturating_add(work);
         let row = self.open.entry(worker.account).or_default();
-        *row = (row.0.saturating_add(1), row.1.saturating_add(work));
+        let (shares, sum, scores) = *row;
+        let sums = (sum.saturating_add(work), scores.saturating_add(score));
+        *row = (shares.saturating_add(1), sums.0, sums.1);
         let hash = pow::double_sha256(&header);
         let proven = pow::proves(&hash, work) || !stands(Defence::AuditProof);
         if work == 0 || !proven {
@@ -254,18 +267,19 @@ impl<'a> Audit<'a> {
         self.bits.1
     }
 
-    fn slice_closed(&mut self, seq: u64, body: &Body) -> Result<(), Fault> {
+    fn slice_closed(&mut self, event: &RawEvent, body: &Body) -> Result<(), Fault> {
         let index = length(self.slices.len()).saturating_add(1);
         let rows = rows(&core::mem::take(&mut self.open));
         let shares = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.1));
         let work = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.2));
-        let leaves = rows.iter().map(|(account, shares, work)| {
+        let leaves = rows.iter().map(|(account, shares, work, _)| {
             let name = nth(&self.accounts, *account).map_or("", |account| account.name.as_str());
             (*account, name, *work, *shares)
         });
         let previous = self.slices.last().map_or([0; 32], |slice| slice.root);
         let root = slice_root(index, &previous, shares, work, leaves);
-        self.slices.push(Slice { closed_by: seq, shares, work, root, rows });
+        let (closed_by, closed_at) = (event.seq, event.at);
+        self.slices.push(Slice { closed_by, closed_at, shares, work, root, rows });
         expect("index", body.number("index")?, index)?;
         expect("shares", body.number("shares")?, shares)?;
         expect("work", body.decimal("work")?, work)?;
@@ -320,6 +334,7 @@ impl<'a> Audit<'a> {
             immature: sats(|account| account.immature),
             balance: sats(|account| account.balance),
             paid: Sats::ZERO,
+            reserve: Sats::from_sat(self.reserve.left).unwrap_or(Sats::MAX),
             energy: MicroJoules::new(sum(|worker| worker.energy)),
             covered_work: Work::new(sum(|worker| worker.covered)),
             problems: self.problems,
@@ -339,9 +354,9 @@ impl From<LedgerError> for Fault {
     }
 }
 
-/// Account, shares and work, in rising order of account.
-fn rows(open: &BTreeMap<u32, (u64, u128)>) -> Vec<(u32, u64, u128)> {
-    open.iter().map(|(account, (shares, work))| (*account, *shares, *work)).collect()
+/// Account, shares, work and score, in rising order of account.
+fn rows(open: &BTreeMap<u32, (u64, u128, u128)>) -> Vec<(u32, u64, u128, u128)> {
+    open.iter().map(|(account, row)| (*account, row.0, row.1, row.2)).collect()
 }
 
 /// The thing with this number, which counts from 1.

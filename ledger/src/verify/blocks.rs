@@ -5,7 +5,7 @@ use super::body::Body;
 use super::chain;
 use super::money::{self, Credit, Terms};
 use super::pow;
-use super::shares::{decode as decode_shares, is_batch};
+use super::windows::{Rule, Took};
 use crate::error::LedgerError;
 
 /// A found block.
@@ -16,9 +16,11 @@ pub(super) struct Block {
     /// "candidate", "submitted", "immature", "mature", "orphaned" or "abandoned".
     pub(super) state: &'static str,
     pub(super) credits: Option<Vec<Credit>>,
+    pub(super) rule: Rule,
+    pub(super) slice: u64,
+    /// What it was paid for, once it is settled.
+    pub(super) took: Option<Took>,
     network_work: u128,
-    window_hundredths: u32,
-    slice: u64,
     terms: Terms,
 }
 
@@ -38,7 +40,8 @@ impl Audit<'_> {
             state: "candidate",
             credits: None,
             network_work: body.decimal("network_work")?,
-            window_hundredths: body.number("window_hundredths")?,
+            rule: Rule::of(body)?,
+            took: None,
             slice: body.number("slice")?,
             terms: Terms {
                 reward: body.decimal("reward")?,
@@ -87,15 +90,20 @@ impl Audit<'_> {
     pub(super) fn block_settled(&mut self, body: &Body, data: &[u8]) -> Result<(), Fault> {
         let hash = body.block_hash("hash")?;
         let block = self.blocks.get(&hash).ok_or_else(|| "it was never found".to_owned())?;
-        let weights = self.weights(block)?;
-        let must = money::credits(block.terms, &weights);
+        let (weights, took) = self.window(block)?;
+        let must = if block.rule == Rule::Reserve {
+            money::to_reserve(block.terms)
+        } else {
+            money::credits(block.terms, &weights)
+        };
         let window = weights.values().fold(0_u128, |sum, weight| sum.saturating_add(*weight));
-        let said = decode(data)?;
+        let said = decode_credits(data)?;
         let block = self.block(body)?;
         if block.credits.is_some() {
             return Err("it is settled twice".to_owned().into());
         }
         block.credits = Some(must.clone());
+        block.took = Some(took);
         step(block, &["candidate", "submitted", "orphaned", "abandoned"], "immature")?;
         self.credit(&must)?;
         expect("window", body.decimal("window_work")?, window)?;
@@ -114,11 +122,12 @@ impl Audit<'_> {
         let block = self.block(body)?;
         let credits = block.credits.clone().ok_or_else(|| "it was never settled".to_owned())?;
         step(block, &["immature"], "mature")?;
-        for (account, _, sats) in credits {
+        for (account, kind, sats) in credits {
             let account = nth_mut(&mut self.accounts, account)
                 .ok_or_else(|| format!("no account {account} is open"))?;
             account.immature = account.immature.saturating_sub(sats);
-            account.balance = account.balance.saturating_add(sats);
+            let to = if kind == 4 { &mut self.reserve.left } else { &mut account.balance };
+            *to = to.saturating_add(sats);
         }
         Ok(())
     }
@@ -156,41 +165,6 @@ impl Audit<'_> {
         Ok(())
     }
 
-    fn weights(&self, block: &Block) -> Result<std::collections::BTreeMap<u32, u128>, Fault> {
-        if block.window_hundredths == 0 {
-            return Ok(std::collections::BTreeMap::new());
-        }
-        let count = usize::try_from(block.slice).unwrap_or(usize::MAX).min(self.slices.len());
-        let newest_first = self.slices[..count]
-            .iter()
-            .enumerate()
-            .rev()
-            .map(|(place, slice)| (place, slice.work, slice.rows.as_slice()));
-        let length = money::window_length(block.window_hundredths, block.network_work);
-        money::weights(length, newest_first, |place| self.shares_of(place))
-    }
-
-    /// The shares of the slice at `place`, account and work, read again from the log.
-    fn shares_of(&self, place: usize) -> Result<Vec<(u32, u128)>, Fault> {
-        let after = place.checked_sub(1).and_then(|place| self.slices.get(place));
-        let mut at = after.map_or(0, |slice| slice.closed_by);
-        let before = self.slices.get(place).map_or(0, |slice| slice.closed_by);
-        let mut shares = Vec::new();
-        loop {
-            let events = self.raw.events(at, before)?;
-            let Some(last) = events.last() else { return Ok(shares) };
-            at = last.seq;
-            for event in events.iter().filter(|event| is_batch(&event.kind)) {
-                let data = event.data.as_deref().unwrap_or_default();
-                for share in decode_shares(&event.kind, data)? {
-                    let id = share.worker;
-                    let worker = nth(&self.workers, id).ok_or_else(|| format!("no worker {id}"))?;
-                    shares.push((worker.account, share.work));
-                }
-            }
-        }
-    }
-
     /// The credits of a block as the tables have them.
     pub(super) fn stored_credits(&self, block: u64) -> Result<Vec<Credit>, LedgerError> {
         self.raw.credits(block)
@@ -221,7 +195,7 @@ fn step(block: &mut Block, from: &[&str], to: &'static str) -> Result<(), String
 }
 
 /// Credits of 13 bytes: account 4, kind 1, satoshis 8.
-fn decode(data: &[u8]) -> Result<Vec<Credit>, String> {
+pub(super) fn decode_credits(data: &[u8]) -> Result<Vec<Credit>, String> {
     let (records, rest) = data.as_chunks::<13>();
     if !rest.is_empty() {
         return Err(format!("{} bytes are no whole credits", data.len()));

@@ -18,6 +18,11 @@ impl Body {
         self.0[key].as_str().ok_or_else(|| format!("its {key} is no text"))
     }
 
+    /// A text that may be absent.
+    pub(super) fn optional_text(&self, key: &str) -> Result<Option<&str>, String> {
+        self.0.get(key).map(|_| self.text(key)).transpose()
+    }
+
     /// A JSON number, of whatever width the caller needs.
     pub(super) fn number<T: TryFrom<u64>>(&self, key: &str) -> Result<T, String> {
         let number = self.0[key].as_u64().and_then(|number| T::try_from(number).ok());

@@ -25,6 +25,15 @@ impl Audit<'_> {
         if snapshot.pins != self.pins {
             found.push("the table of pinned keys differs from the log".to_owned());
         }
+        if snapshot.rounds != self.rounds() {
+            found.push("what blocks were paid for is not stored as the log has it".to_owned());
+        }
+        if snapshot.carries != self.reserve.carried {
+            found.push("what is carried to next slices differs from the log".to_owned());
+        }
+        if snapshot.slices_paid != self.reserve.paid {
+            found.push("the table of slices paid for differs from the log".to_owned());
+        }
         self.compare_total(&snapshot.total, &mut found);
         found.into_iter().for_each(|problem| self.problem(problem));
         Ok(())
@@ -80,25 +89,28 @@ impl Audit<'_> {
         if snapshot.open != self.marked.open {
             found.push("the open slice is not stored as the log has it".to_owned());
         }
-        let mut line_end = 0_u128;
-        let mut sums: BTreeMap<u32, u128> = BTreeMap::new();
+        let (mut line_end, mut score_end) = (0_u128, 0_u128);
+        let mut sums: BTreeMap<u32, (u128, u128)> = BTreeMap::new();
         for (place, (stored, slice)) in snapshot.slices.iter().zip(&self.slices).enumerate() {
             let number = place.saturating_add(1);
             line_end = line_end.saturating_add(slice.work);
+            let score = slice.rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.3));
+            score_end = score_end.saturating_add(score);
             let must = RawSlice {
                 close_event: slice.closed_by,
                 accounts: length(slice.rows.len()),
                 shares: slice.shares,
                 work: slice.work,
                 line_end,
+                score_end,
                 root: slice.root,
             };
             if *stored != must || self.raw.slice_rows(length(number))? != slice.rows {
                 found.push(format!("slice {number} is not stored as the log has it"));
             }
-            for (account, _, work) in &slice.rows {
+            for (account, _, work, score) in &slice.rows {
                 let sum = sums.entry(*account).or_default();
-                *sum = sum.saturating_add(*work);
+                *sum = (sum.0.saturating_add(*work), sum.1.saturating_add(*score));
             }
             let written = number.is_multiple_of(SUM_EVERY).then(|| encode(&sums));
             if self.raw.slice_sums(length(number))? != written {
@@ -174,6 +186,9 @@ impl Audit<'_> {
             fees: fold(|account| account.fees),
             next_extranonce: self.next_extranonce,
             tallied: self.tallied,
+            declared: self.reserve.declared,
+            reserve: self.reserve.left,
+            paid_slice: self.reserve.done,
         };
         if *stored != must {
             found.push(format!("the totals are stored as {stored:?}, should be {must:?}"));
@@ -187,10 +202,11 @@ fn note(found: &mut Vec<String>, what: &str, result: Result<(), String>) {
     }
 }
 
-/// The form in which sums are written down: account 4, work 16.
-fn encode(sums: &BTreeMap<u32, u128>) -> Vec<u8> {
-    let one = |(account, work): (&u32, &u128)| {
-        [account.to_be_bytes().as_slice(), work.to_be_bytes().as_slice()].concat()
+/// The form in which sums are written down: account 4, work 16, score 16.
+fn encode(sums: &BTreeMap<u32, (u128, u128)>) -> Vec<u8> {
+    let one = |(account, (work, score)): (&u32, &(u128, u128))| {
+        let parts: [&[u8]; 3] = [&account.to_be_bytes(), &work.to_be_bytes(), &score.to_be_bytes()];
+        parts.concat()
     };
     sums.iter().flat_map(one).collect()
 }

@@ -25,9 +25,11 @@ mod compare;
 mod meters;
 mod money;
 mod pow;
+mod reserve;
 mod root;
 mod seen;
 mod shares;
+mod windows;
 
 use std::path::Path;
 
@@ -58,6 +60,8 @@ pub struct VerifyReport {
     pub balance: Sats,
     /// Paid out.
     pub paid: Sats,
+    /// What is left in the reserve of pay per share.
+    pub reserve: Sats,
     /// Energy of counted readings, summed anew.
     pub energy: MicroJoules,
     /// Work that this energy covers, worked out anew.

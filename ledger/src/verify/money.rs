@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use units::U256;
 
-/// One credit: account, kind (1 fee, 2 finder, 3 share), satoshis.
+/// One credit: account, kind (1 fee, 2 finder, 3 share, 4 reserve), satoshis.
 pub(super) type Credit = (u32, u8, u64);
 
 /// The terms of a block.
@@ -17,26 +17,27 @@ pub(super) struct Terms {
     pub(super) finder: u32,
 }
 
-/// Adds up the newest `length` of work. `slices` are the newest first, each with its work and
-/// its sums by account; `shares_of` reads the shares of one slice (account and work, oldest
-/// first) where the window ends inside it.
-pub(super) fn weights<'a, E>(
+/// Adds up the newest `length` of what is weighed. `slices` are the newest first, each with what
+/// its accounts have; `shares_of` reads the shares of one slice (account and weight, oldest first)
+/// where the window ends inside it.
+pub(super) fn weights<E>(
     length: u128,
-    slices: impl Iterator<Item = (usize, u128, &'a [(u32, u64, u128)])>,
+    slices: impl Iterator<Item = (usize, Vec<(u32, u128)>)>,
     shares_of: impl FnOnce(usize) -> Result<Vec<(u32, u128)>, E>,
 ) -> Result<BTreeMap<u32, u128>, E> {
     let mut left = length;
     let mut weights = BTreeMap::new();
-    for (place, work, rows) in slices {
-        if let Some(rest) = left.checked_sub(work) {
+    for (place, rows) in slices {
+        let all = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.1));
+        if let Some(rest) = left.checked_sub(all) {
             left = rest;
-            rows.iter().for_each(|(account, _, work)| add(&mut weights, *account, *work));
+            rows.iter().for_each(|(account, weight)| add(&mut weights, *account, *weight));
             if left == 0 {
                 break;
             }
         } else {
-            for (account, work) in shares_of(place)?.into_iter().rev() {
-                let part = work.min(left);
+            for (account, weight) in shares_of(place)?.into_iter().rev() {
+                let part = weight.min(left);
                 add(&mut weights, account, part);
                 left = left.saturating_sub(part);
                 if left == 0 {
@@ -49,11 +50,21 @@ pub(super) fn weights<'a, E>(
     Ok(weights)
 }
 
+/// floor(amount x weight / total) where that is no amount of money.
+pub(super) fn part_of_wide(amount: u128, weight: u128, total: u128) -> u128 {
+    let quotient = U256::product(amount, weight).div_rem(U256::from(total));
+    quotient.and_then(|(quotient, _)| quotient.to_u128()).unwrap_or(u128::MAX)
+}
+
 /// floor(hundredths x network / 100), at least 1.
 pub(super) fn window_length(hundredths: u32, network: u128) -> u128 {
-    let product = U256::product(hundredths.into(), network);
-    let (length, _) = product.div_rem(U256::from(100_u64)).expect("100 is not 0");
-    length.to_u128().unwrap_or(u128::MAX).max(1)
+    part_of_wide(network, hundredths.into(), 100).max(1)
+}
+
+/// The credit of a block whose shares were paid for as they came.
+pub(super) fn to_reserve(terms: Terms) -> Vec<Credit> {
+    let credit = (terms.fee_account, 4, terms.reward);
+    if terms.reward > 0 { vec![credit] } else { Vec::new() }
 }
 
 /// The credits that the terms give, in rising order of account and kind; none of zero.
@@ -98,7 +109,7 @@ fn part_of(amount: u64, weight: u128, total: u128) -> (u64, U256) {
     (quotient.unwrap_or(u64::MAX), remainder)
 }
 
-fn add(weights: &mut BTreeMap<u32, u128>, account: u32, work: u128) {
+pub(super) fn add(weights: &mut BTreeMap<u32, u128>, account: u32, work: u128) {
     if work > 0 {
         let sum = weights.entry(account).or_insert(0);
         *sum = sum.saturating_add(work);

@@ -91,7 +91,7 @@ fn windows_begin_at_slice_edges_and_span_many_slices() {
 
 #[test]
 fn long_windows_are_cut_inside_a_share_too() {
-    // 51 % of 512 is 261: 130 slices of 2, and 1 of the 2 of slice 70, which is alice's.
+    // 51 % of 512 is 261.12: 130 slices of 2, and 1.12 of the 2 of slice 70, which is alice's.
     let mut world = World::new(pplns(51));
     let (alice, bob) = (world.worker("alice", "r"), world.worker("bob", "r"));
     for slice in 1_u64..=200 {
@@ -100,10 +100,10 @@ fn long_windows_are_cut_inside_a_share_too() {
     }
     let hash = world.find(bob, 200, REWARD);
     world.on_chain(hash, 1);
-    // 131 x 4,950,000,000 / 261 = 2,484,482,758 + 162/261, bob's is 2,465,517,241 + 99/261.
+    // 131.12 x 4,950,000,000 / 261.12 = 2,485,615,808.8, bob's is 130 of them: 2,464,384,191.2.
     assert_eq!(
         world.credits(&hash),
-        [share("alice", 2_484_482_759), share("bob", 2_465_517_241), fee()]
+        [share("alice", 2_485_615_809), share("bob", 2_464_384_191), fee()]
     );
     world.assert_sound();
 }

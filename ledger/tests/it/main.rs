@@ -13,6 +13,8 @@ mod random;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod schemes;
+#[cfg(test)]
 mod shares;
 #[cfg(test)]
 mod support;

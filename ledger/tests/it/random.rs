@@ -87,10 +87,12 @@ impl Model {
     fn weights(&self, block: &Block, scheme: Scheme) -> BTreeMap<u32, u128> {
         let mut weights = BTreeMap::new();
         let Scheme::Pplns { window_hundredths } = scheme else { return weights };
-        let mut left = NETWORK_WORK * u128::from(window_hundredths) / 100;
+        // In 2^-64 of a block: all shares are of blocks of one work, a power of two.
+        let (mut left, hash) =
+            ((u128::from(window_hundredths) << 64) / 100, (1 << 64) / NETWORK_WORK);
         let end = if block.slice == 0 { 0 } else { self.slices[block.slice - 1] };
         for (account, work) in self.shares[..end].iter().rev() {
-            let part = (*work).min(left);
+            let part = (work * hash).min(left);
             left -= part;
             if part > 0 {
                 *weights.entry(*account).or_default() += part;

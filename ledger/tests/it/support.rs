@@ -155,19 +155,32 @@ impl Forge {
     }
 
     pub(crate) fn share(&mut self, worker: WorkerId, work: u128) -> Share {
+        let at = self.now();
+        self.share_of(worker, work, BITS, at)
+    }
+
+    /// A share of a job with these bits.
+    pub(crate) fn share_of(
+        &mut self,
+        worker: WorkerId,
+        work: u128,
+        bits: u32,
+        at: UnixMillis,
+    ) -> Share {
         self.serial += 1;
         let mut root = [0; 32];
         root[..8].copy_from_slice(&self.serial.to_le_bytes());
-        let header = mined([7; 32], root, work);
-        let at = self.now();
-        Share { worker, work: Work::new(work), network_work: Work::new(NETWORK_WORK), at, header }
+        let header = mined([7; 32], root, work, bits);
+        let network_work = Target::from_compact(bits).unwrap().work();
+        Share { worker, work: Work::new(work), network_work, at, header }
     }
 
     pub(crate) fn candidate(&mut self, finder: WorkerId, slice: u64, reward: u64) -> Candidate {
         self.serial += 1;
         let coinbase = coinbase(self.serial, reward);
         let target = Target::from_compact(BITS).unwrap();
-        let header = mined_to([7; 32], double_sha256(&coinbase), |hash| target.is_met_by(hash));
+        let header =
+            mined_to([7; 32], double_sha256(&coinbase), BITS, |hash| target.is_met_by(hash));
         let mut block = header.to_vec();
         block.push(1);
         block.extend_from_slice(&coinbase);
@@ -201,20 +214,25 @@ fn coinbase(serial: u64, reward: u64) -> Vec<u8> {
     bytes
 }
 
-fn mined(previous: [u8; 32], root: [u8; 32], work: u128) -> [u8; 80] {
-    mined_to(previous, root, |hash| {
+fn mined(previous: [u8; 32], root: [u8; 32], work: u128, bits: u32) -> [u8; 80] {
+    mined_to(previous, root, bits, |hash| {
         let mut target = *hash;
         target.reverse();
         Target::from_be_bytes(target).work().get() >= work
     })
 }
 
-fn mined_to(previous: [u8; 32], root: [u8; 32], enough: impl Fn(&[u8; 32]) -> bool) -> [u8; 80] {
+fn mined_to(
+    previous: [u8; 32],
+    root: [u8; 32],
+    bits: u32,
+    enough: impl Fn(&[u8; 32]) -> bool,
+) -> [u8; 80] {
     let mut header = [0; 80];
     header[0] = 2;
     header[4..36].copy_from_slice(&previous);
     header[36..68].copy_from_slice(&root);
-    header[72..76].copy_from_slice(&BITS.to_le_bytes());
+    header[72..76].copy_from_slice(&bits.to_le_bytes());
     for nonce in 0_u32.. {
         header[76..].copy_from_slice(&nonce.to_le_bytes());
         if enough(&double_sha256(&header)) {

@@ -69,7 +69,13 @@ fn tables_that_differ_from_the_log_are_found() {
         ("UPDATE total SET fees = fees + 1", "totals"),
         ("UPDATE slice SET root = zeroblob(32) WHERE idx = 2", "slice 2"),
         ("UPDATE slice SET line_end = zeroblob(16) WHERE idx = 3", "slice 3"),
+        ("UPDATE slice SET score_end = zeroblob(16) WHERE idx = 3", "slice 3"),
         ("UPDATE slice_work SET work = zeroblob(16) WHERE slice = 1 AND account = 1", "slice 1"),
+        ("UPDATE slice_work SET score = zeroblob(16) WHERE slice = 1 AND account = 1", "slice 1"),
+        ("INSERT INTO round VALUES (1, 1, 1)", "paid for"),
+        ("INSERT INTO carry VALUES (1, zeroblob(16))", "carried"),
+        ("INSERT INTO slice_paid VALUES (1, 1, 1, 1, 1)", "slices paid for"),
+        ("UPDATE total SET reserve = 1", "totals"),
         ("DELETE FROM slice_work WHERE slice = 1 AND account = 1", "slice 1"),
         ("INSERT INTO slice_sum VALUES (2, zeroblob(20))", "sums at slice 2"),
         ("UPDATE block SET state = 'mature' WHERE state = 'orphaned'", "state"),
@@ -79,7 +85,7 @@ fn tables_that_differ_from_the_log_are_found() {
         ("DELETE FROM worker WHERE id = 2", "table of workers"),
         ("UPDATE total SET tallied = 1", "as of event 1, which cannot be"),
         ("UPDATE total SET tallied = 1000", "as of event 1000, which cannot be"),
-        ("INSERT INTO slice_work VALUES (4, 1, 1, zeroblob(16))", "the open slice"),
+        ("INSERT INTO slice_work VALUES (4, 1, 1, zeroblob(16), zeroblob(16))", "the open slice"),
     ] {
         let problems = after(world(), sql);
         assert!(problems.iter().any(|problem| problem.contains(word)), "{sql}: {problems:#?}");
@@ -182,7 +188,7 @@ fn with_share(spoil: impl FnOnce(&mut Share)) -> Vec<String> {
 #[test]
 fn shares_that_do_not_prove_their_work_are_found() {
     assert_eq!(with_share(|_| ()), Vec::<String>::new());
-    let problems = with_share(|share| share.work = Work::new(u128::MAX >> 8));
+    let problems = with_share(|share| share.work = Work::new(1 << 60));
     assert!(problems[0].contains("share 10 does not prove"), "{problems:?}");
     let problems = with_share(|share| share.network_work = Work::new(511));
     assert!(problems[0].contains("not of a block of 511"), "{problems:?}");
