@@ -14,7 +14,7 @@ use std::{
 
 use config::{Effective, Errors, Reader, Section, Source, Value, parse};
 use energy::carbon::{Factor, FactorPack};
-use units::{BasisPoints, Difficulty};
+use units::{BasisPoints, Difficulty, Sats};
 
 use crate::{
     coinbase::{Payee, TAG_MAX},
@@ -87,6 +87,8 @@ pub struct JobsConfig {
 pub struct PayoutConfig {
     /// How a reward is split.
     pub scheme: ledger::Scheme,
+    /// What shares are paid out of, where they are paid for as they come.
+    pub reserve: Option<Sats>,
     /// The pool's own account: its fee and, until paid out, everybody's rewards.
     pub account: String,
     /// What coinbases pay and carry.
@@ -261,8 +263,8 @@ fn read_jobs(section: &mut Section<'_>) -> Option<JobsConfig> {
 }
 
 fn read_payout(section: &mut Section<'_>, network: Option<Network>) -> Option<PayoutConfig> {
-    let window = section.or("window", "\"2.00\"", parse::hundredths_to(100_000));
-    let solo = section.or("scheme", "\"pplns\"", scheme());
+    let scheme = read_scheme(section);
+    let reserve = section.optional("reserve", coins());
     let address = section.required("address", parse::string());
     let fee = section.or("fee_percent", "\"1.0\"", parse::percent());
     let tag = section.or("coinbase_tag", "\"/Wattproof/\"", coinbase_tag());
@@ -273,16 +275,38 @@ fn read_payout(section: &mut Section<'_>, network: Option<Network>) -> Option<Pa
             return None;
         }
     };
-    let window_hundredths = window?;
+    let (scheme, reserve) = (scheme?, reserve?);
+    if scheme.pays_per_share() && reserve.is_none() {
+        section
+            .problem("reserve", "missing; pay per share wants what it is paid out of, in bitcoin");
+        return None;
+    }
     Some(PayoutConfig {
-        scheme: if solo? {
-            ledger::Scheme::Solo
-        } else {
-            ledger::Scheme::Pplns { window_hundredths }
-        },
+        scheme,
+        reserve: reserve.filter(|_| scheme.pays_per_share()),
         account: address.to_string(),
         payee: Payee { script: address.script_pubkey(), tag: tag?.into_bytes() },
         fee: BasisPoints::new(fee?).ok()?,
+    })
+}
+
+fn read_scheme(section: &mut Section<'_>) -> Option<ledger::Scheme> {
+    let window = section.or("window", "\"2.00\"", parse::hundredths_to(100_000));
+    let time = section.or("window_hours", "24", parse::f64_in(0.01..=8_784.0));
+    let name = section.or("scheme", "\"pplns\"", parse::string());
+    let (window_hundredths, time) = (window?, Duration::from_secs_f64(time? * 3_600.0));
+    Some(match name?.as_str() {
+        "fpps" => ledger::Scheme::Fpps,
+        "pplns" => ledger::Scheme::Pplns { window_hundredths },
+        "pplnt" => ledger::Scheme::Pplnt { window: time },
+        "pps" => ledger::Scheme::Pps,
+        "prop" => ledger::Scheme::Prop,
+        "solo" => ledger::Scheme::Solo,
+        "tides" => ledger::Scheme::Tides,
+        _ => {
+            section.problem("scheme", "expected one of solo, prop, pps, fpps, pplns, pplnt, tides");
+            return None;
+        }
     })
 }
 
@@ -375,15 +399,14 @@ fn hexadecimal() -> impl Fn(&Value) -> Result<u32, String> {
     )
 }
 
-/// Whether the scheme is solo. The others are named so that the answer can say what is coming.
-fn scheme() -> impl Fn(&Value) -> Result<bool, String> {
-    |value| match value.as_str() {
-        Some("pplns") => Ok(false),
-        Some("solo") => Ok(true),
-        Some("prop" | "pps" | "fpps" | "tides") => {
-            Err("\"pplns\" or \"solo\": the others are not in this version yet".to_owned())
-        }
-        _ => Err("\"pplns\" or \"solo\"".to_owned()),
+/// An amount in bitcoin with at most eight decimals, in quotes so that it is exact.
+fn coins() -> impl Fn(&Value) -> Result<Sats, String> {
+    |value| {
+        let text = value.as_str().unwrap_or_default();
+        let amount = bitcoin::Amount::from_str_in(text, bitcoin::Denomination::Bitcoin).ok();
+        let sats = amount.and_then(|amount| Sats::from_sat(amount.to_sat()).ok());
+        let expected = "an amount of bitcoin in quotes such as \"12.5\", at most eight decimals";
+        sats.filter(|sats| *sats > Sats::ZERO).ok_or_else(|| expected.to_owned())
     }
 }
 

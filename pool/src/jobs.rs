@@ -36,6 +36,7 @@ use crate::{
     ledger_task::{Command, LedgerHandle, LedgerUnavailable},
     metrics::JobMetrics,
     node::{Seen, Template},
+    wages::Wages,
 };
 
 /// A job's number, and the template that it was built on.
@@ -116,6 +117,8 @@ pub struct JobMaker {
     pub writers: usize,
     /// Length of a slice.
     pub slice: Duration,
+    /// How shares are paid for, where that happens as they come.
+    pub wages: Option<Wages>,
     /// On a template older than this no work is given out.
     pub max_age: Duration,
     /// Where jobs are announced; `None` while there is no work.
@@ -146,7 +149,7 @@ impl JobMaker {
             // A block task that has ended is a pool that is shutting down.
             let _ = self.origins.send(origin.clone()).await;
         }
-        let mut given: Option<Given> = None;
+        let (mut given, mut halted): (Option<Given>, bool) = (None, false);
         self.templates.mark_changed();
         loop {
             let gives_work = self.announce.borrow().is_some() && stands(Defence::OldTemplate);
@@ -162,19 +165,27 @@ impl JobMaker {
                     seen.and_then(|seen| Cause::of(given.as_ref(), &seen, growth))
                 }
                 () = sleep_until(expires), if gives_work => {
-                    self.withdraw();
+                    self.withdraw(node_is_silent(self.max_age));
                     given = None;
                     continue;
                 }
                 () = sleep_until(due), if given.is_some() => Some(Cause::Time),
                 _ = slice_ends.tick() => {
                     self.newest_slice = self.ledger.ask(Command::CloseSlice).await?;
+                    let owes = self.pay().await?;
+                    if owes && !halted {
+                        self.withdraw(RESERVE_USED_UP.to_owned());
+                        given = None;
+                    } else if halted && !owes {
+                        self.templates.mark_changed();
+                    }
+                    halted = owes;
                     continue;
                 }
             };
             let seen = self.templates.borrow_and_update().clone();
             let seen = seen.filter(|seen| self.age(seen) < self.max_age);
-            if let Some((seen, cause)) = seen.zip(cause) {
+            if let Some((seen, cause)) = seen.zip(cause).filter(|_| !halted) {
                 let at = self.clock.now();
                 self.announce(&seen, cause, &mut counter).await;
                 given = Some(Given { seen, at });
@@ -203,15 +214,25 @@ impl JobMaker {
 
     /// Gives nobody new work, and says why. Work that is out stays good for shares until the next
     /// job: it may still be a block, and whoever has no other pool loses nothing by going on.
-    fn withdraw(&self) {
-        let seconds = self.max_age.as_secs();
-        let why = format!(
-            "no new work: the pool's Bitcoin node has not answered for {seconds} s; \
-             use your backup pool until it does"
-        );
+    fn withdraw(&self, why: String) {
         tracing::error!("{why}");
         self.announce.send_replace(None);
         self.notice.send_replace(Some(why.into()));
+    }
+
+    /// Pays for closed slices, where shares are paid for as they come; whether some are owed.
+    async fn pay(&self) -> Result<bool, LedgerUnavailable> {
+        let Some(wages) = &self.wages else { return Ok(false) };
+        let height = self.templates.borrow().as_ref().map(|seen| seen.template.height);
+        let Some(value) = height.and_then(|height| wages.block_value(height)) else {
+            return Ok(false); // nothing is owed by a pool that knows no block to pay by yet
+        };
+        let payday = self.ledger.ask(|reply| Command::PaySlices(value, reply)).await?;
+        if payday.owed_slices > 0 {
+            let (owed, left) = (payday.owed_slices, payday.reserve.to_sat());
+            tracing::error!("{owed} slices of shares are owed: the reserve has {left} satoshis");
+        }
+        Ok(payday.owed_slices > 0)
     }
 
     async fn announce(&self, seen: &Arc<Seen>, cause: Cause, counter: &mut JobState) {
@@ -242,6 +263,19 @@ impl JobMaker {
             metrics: self.metrics.clone(),
         })));
     }
+}
+
+/// What miners are told while the pool can pay for no more shares.
+const RESERVE_USED_UP: &str =
+    "no new work: the pool's reserve is used up; what was accepted is owed; use your backup pool";
+
+/// What they are told while its node gives no templates.
+fn node_is_silent(max_age: Duration) -> String {
+    let seconds = max_age.as_secs();
+    format!(
+        "no new work: the pool's Bitcoin node has not answered for {seconds} s; \
+         use your backup pool until it does"
+    )
 }
 
 /// What the last job was made of, and when.

@@ -13,10 +13,11 @@ use std::{
 };
 
 use ledger::{
-    BlockId, Candidate, Ledger, LedgerError, Share, SliceHead, UnresolvedBlock, WorkerId,
+    BlockId, Candidate, Ledger, LedgerError, Payday, Share, SliceHead, UnresolvedBlock, WorkerId,
 };
 use stratum::judge::Reason;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use units::Sats;
 
 use crate::{
     blocks::shown,
@@ -73,6 +74,8 @@ pub enum Command {
     },
     /// Close the open slice if it holds work.
     CloseSlice(oneshot::Sender<Result<SliceHead, LedgerError>>),
+    /// Pay for closed slices, where shares are paid for as they come, by this value of a block.
+    PaySlices(Sats, oneshot::Sender<Result<Payday, LedgerError>>),
     /// Write down a found block before anything else is known of it.
     Candidate(Box<Candidate>, oneshot::Sender<Result<(), LedgerError>>),
     /// What became of a block.
@@ -500,6 +503,9 @@ impl Writer {
             }
             Command::CloseSlice(reply) => {
                 let _ = reply.send(self.ledger.close_slice(self.clock.now().unix));
+            }
+            Command::PaySlices(value, reply) => {
+                let _ = reply.send(self.ledger.pay_slices(value, self.clock.now().unix));
             }
             Command::Candidate(candidate, reply) => {
                 let _ = reply.send(self.ledger.candidate(&candidate));

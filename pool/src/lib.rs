@@ -34,3 +34,4 @@ pub mod run;
 mod tables;
 pub mod tls;
 pub mod user;
+pub mod wages;

@@ -38,8 +38,11 @@ use crate::{
     jobs::{JobMaker, JobState},
     ledger_task::{self, LedgerHandle, LedgerUnavailable},
     metrics::Metrics,
-    node::{self, NodeError, NodeStatus, Nodes, TemplateSink, WatchSettings, watch_templates},
+    node::{
+        self, NodeError, NodeStatus, Nodes, Seen, TemplateSink, WatchSettings, watch_templates,
+    },
     tls::{TlsFilesError, TlsKeeper},
+    wages::{self, Wages},
 };
 
 /// Confirmations before a coinbase may be spent: consensus.
@@ -129,7 +132,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 /// As [`start`].
 pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running, StartError> {
     let metrics = Metrics::new()?;
-    let (ledger, desk) = open_ledger(&config)?;
+    let (ledger, desk) = open_ledger(&config, clock)?;
     let newest_slice = ledger.newest_slice();
     let tls = open_tls(&config)?;
     let listeners = listen_to_miners(&config, taken.listeners)?;
@@ -151,14 +154,9 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
 
     running.keep_up(&metrics);
     running.ledger_thread(ledger, desk, commands, clock, &metrics);
-    let watching = WatchSettings {
-        // Three chances to fetch a template before the last one is too old.
-        poll: config.jobs.poll.min(config.template_max_age / 3),
-        max_age: config.template_max_age,
-        ..WatchSettings::default()
-    };
     let sink = TemplateSink { templates: templates_in, status: status_in };
-    running.watcher(&nodes, watching, clock, sink);
+    running.watcher(&nodes, watching(&config), clock, sink);
+    let wages = running.wages(&config, &nodes, &templates);
     let desk = Desk { nodes, ledger: ledger_handle.clone() };
     let (tracked_in, tracked) = mpsc::channel(BLOCK_QUEUE);
     let finder = Finder { desk: desk.clone(), found, origins, tracked: tracked_in };
@@ -174,6 +172,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
         settings: config.jobs,
         writers: threads().get(),
         slice: config.ledger.slice,
+        wages,
         max_age: config.template_max_age,
         announce,
         notice: notice_in,
@@ -360,6 +359,31 @@ impl Running {
         });
     }
 
+    /// How shares are paid for, where that happens as they come.
+    fn wages(
+        &mut self,
+        config: &Config,
+        nodes: &Arc<Nodes>,
+        templates: &watch::Receiver<Option<Arc<Seen>>>,
+    ) -> Option<Wages> {
+        let scheme = config.payout.scheme;
+        let network = config.network;
+        if !scheme.pays_per_share() {
+            return None;
+        }
+        if scheme != ledger::Scheme::Fpps {
+            return Some(Wages { network, fees: None });
+        }
+        let (mean, fees) = watch::channel(None);
+        let (nodes, templates) = (Arc::clone(nodes), templates.clone());
+        let following = wages::follow_fees(nodes, templates, mean, self.cancel.clone());
+        self.tasks.spawn(async move {
+            following.await;
+            Ok(())
+        });
+        Some(Wages { network, fees: Some(fees) })
+    }
+
     fn web(&mut self, listener: TcpListener, views: ViewSource) {
         let cancel = self.cancel.clone();
         self.tasks.spawn(async move {
@@ -373,7 +397,16 @@ fn flatten(ended: Result<Result<(), String>, tokio::task::JoinError>) -> Result<
     ended.unwrap_or_else(|error| Err(format!("a task failed: {error}")))
 }
 
-fn open_ledger(config: &Config) -> Result<(Ledger, EnergyDesk), StartError> {
+fn watching(config: &Config) -> WatchSettings {
+    WatchSettings {
+        // Three chances to fetch a template before the last one is too old.
+        poll: config.jobs.poll.min(config.template_max_age / 3),
+        max_age: config.template_max_age,
+        ..WatchSettings::default()
+    }
+}
+
+fn open_ledger(config: &Config, clock: Clock) -> Result<(Ledger, EnergyDesk), StartError> {
     let path = &config.ledger.path;
     let failed = |source| StartError::Ledger { path: path.display().to_string(), source };
     let settings = LedgerSettings {
@@ -382,7 +415,8 @@ fn open_ledger(config: &Config) -> Result<(Ledger, EnergyDesk), StartError> {
         fee_account: config.payout.account.clone(),
         maturity: MATURITY,
     };
-    let ledger = Ledger::open(path, settings).map_err(failed)?;
+    let mut ledger = Ledger::open(path, settings).map_err(failed)?;
+    ledger.begin(config.payout.reserve, clock.now().unix).map_err(failed)?;
     let desk = EnergyDesk::restore(&ledger, config.energy.interval).map_err(failed)?;
     Ok((ledger, desk))
 }

@@ -203,6 +203,7 @@ fn work(clock: Clock, ledger: LedgerHandle, max_age: Duration) -> Work {
         },
         writers: 1,
         slice: Duration::from_secs(3600),
+        wages: None,
         max_age,
         announce,
         notice: notice_in,

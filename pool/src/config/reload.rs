@@ -113,8 +113,9 @@ impl Differences {
     }
 
     fn payout(&mut self, old: &PayoutConfig, new: &PayoutConfig) {
-        let PayoutConfig { scheme, account, payee, fee } = old;
-        self.fixed("payout.scheme or payout.window", *scheme == new.scheme);
+        let PayoutConfig { scheme, reserve, account, payee, fee } = old;
+        self.fixed("payout.scheme or its window", *scheme == new.scheme);
+        self.fixed("payout.reserve", *reserve == new.reserve);
         self.fixed("payout.address", *account == new.account);
         self.fixed("payout.coinbase_tag", payee.tag == new.payee.tag);
         self.fixed("payout.fee_percent", *fee == new.fee);

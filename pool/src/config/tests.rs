@@ -20,14 +20,14 @@ fn the_shipped_file_reads_as_it_is_and_with_every_default_switched_on() {
 fn every_mistake_is_named_at_once() {
     let errors = read(
         "[node]\nurl = 5\nauth = \"nocolon\"\nnetwork = \"regtest\"\n\
-         [payout]\naddress = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"\nscheme = \"pps\"\n\
+         [payout]\naddress = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"\nscheme = \"ppx\"\n\
          [energy]\nfactor = { publisher = \"ember\", zone = \"XXX\", vintage = 2024 }\n\
          [limits]\nper_adress = 3\n",
     )
     .unwrap_err()
     .to_string();
     for part in
-        ["node.url", "node.auth", "another network", "not in this version", "XXX", "per_address"]
+        ["node.url", "node.auth", "another network", "one of solo, prop", "XXX", "per_address"]
     {
         assert!(errors.contains(part), "{part} in\n{errors}");
     }
@@ -231,7 +231,7 @@ fn what_needs_a_restart_is_refused_key_by_key_and_changes_nothing() {
             "stratum.listen",
             "stratum.port (listen, tls)",
             "jobs.refresh_seconds",
-            "payout.scheme or payout.window",
+            "payout.scheme or its window",
             "payout.fee_percent",
             "ledger.path",
             "http.listen",

@@ -32,6 +32,8 @@ pub(super) struct Pool {
     energy: Energy,
     carbon: Carbon,
     template: Option<TemplateNow>,
+    /// Under pay per share.
+    reserve: Option<Reserve>,
 }
 
 #[derive(Debug, Serialize)]
@@ -153,6 +155,12 @@ struct Meter {
 }
 
 #[derive(Debug, Serialize)]
+struct Reserve {
+    satoshis: String,
+    ruin_probability: f64,
+}
+
+#[derive(Debug, Serialize)]
 pub(super) struct Block {
     hash: String,
     height: u32,
@@ -212,6 +220,10 @@ pub(super) fn pool(view: &View) -> Pool {
             age_seconds: view.template_age().unwrap_or_default(),
             network_difficulty: seen.template.target.difficulty().get(),
         }),
+        reserve: view.ruin().map(|ruin_probability| Reserve {
+            satoshis: totals.reserve.to_sat().to_string(),
+            ruin_probability,
+        }),
     }
 }
 
@@ -259,10 +271,7 @@ pub(super) fn carbon(view: &View) -> impl Serialize + use<> {
 }
 
 pub(super) const fn scheme(view: &View) -> &'static str {
-    match view.config.payout.scheme {
-        ledger::Scheme::Pplns { .. } => "pplns",
-        ledger::Scheme::Solo => "solo",
-    }
+    view.config.payout.scheme.as_str()
 }
 
 fn worker_of(now: &WorkerNow, factor: &Factor) -> Worker {

@@ -82,15 +82,22 @@ fn money(text: &mut Text, view: &View) {
     text.family(
         name,
         "gauge",
-        "Satoshis owed: immature, credited (mature), paid; fee is part of these.",
+        "Satoshis owed: immature, credited (mature), paid; fee is part of these. And the reserve.",
     );
     for (kind, amount) in [
         ("immature", view.totals.immature),
         ("credited", view.totals.balance),
         ("paid", view.totals.paid),
         ("fee", view.totals.fees),
+        ("reserve", view.totals.reserve),
     ] {
         text.sample(name, &[("kind", kind)], amount.to_sat());
+    }
+    if let Some(ruin) = view.ruin() {
+        let name = "wattproof_pool_reserve_ruin_probability";
+        let help = "How probable it is that the reserve of pay per share is ever used up.";
+        text.family(name, "gauge", help);
+        text.sample(name, &[], ruin);
     }
 }
 

@@ -67,6 +67,14 @@ fn cards(html: &mut String, view: &View) {
         ),
     );
     let rejected: u64 = view.tallies.rejected.iter().map(|(_, count)| count).sum();
+    if let Some(ruin) = view.ruin() {
+        card(
+            html,
+            "Reserve, satoshis",
+            &grouped(totals.reserve.to_sat().into()),
+            &format!("used up some day with a probability of {:.1} %", ruin * 100.0),
+        );
+    }
     card(
         html,
         "Shares accepted",

@@ -23,8 +23,9 @@ use crate::{
     config::Config,
     ledger_task::{LedgerHandle, LedgerUnavailable},
     metrics::{Metrics, Tallies},
-    node::{NodeStatus, Seen},
+    node::{NodeStatus, Seen, subsidy},
     rates::Hashrate,
+    wages::ruin,
 };
 
 /// Accounts that are shown by name; the rest are summed as `other`.
@@ -221,6 +222,16 @@ impl View {
     #[must_use]
     pub const fn energy(&self) -> Option<&EnergyNow> {
         self.meters.energy.as_ref()
+    }
+
+    /// How probable it is that the reserve of pay per share is ever used up, by the subsidy alone;
+    /// `None` under another scheme, and before the first template.
+    #[must_use]
+    pub fn ruin(&self) -> Option<f64> {
+        let payout = &self.config.payout;
+        let seen = self.template.as_ref().filter(|_| payout.scheme.pays_per_share())?;
+        let value = subsidy(seen.template.height, self.config.network);
+        Some(ruin(self.totals.reserve, payout.fee, value))
     }
 
     /// Seconds since the template arrived.

@@ -100,7 +100,11 @@ fn check_value(template: &Template, network: Network) -> Result<(), TemplateErro
 }
 
 /// What a block of this height brings besides fees.
-pub(super) fn subsidy(height: u32, network: Network) -> Sats {
+///
+/// # Panics
+/// Never: no subsidy is more than all coins.
+#[must_use]
+pub fn subsidy(height: u32, network: Network) -> Sats {
     let halvings = height / network.halving();
     let subsidy = FIRST_SUBSIDY.checked_shr(halvings).unwrap_or(0);
     Sats::from_sat(subsidy).expect("at most 50 coins")

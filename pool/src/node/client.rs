@@ -11,6 +11,7 @@ use defences::{Defence, stands};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use units::Sats;
 
 use super::backoff::Jitter;
 use super::check::check;
@@ -328,6 +329,17 @@ impl NodeClient {
             Err(error) if error.rpc_code() == Some(RPC_INVALID_PARAMETER) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// All fees of the best chain's block at `height`.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn block_fees(&self, height: u32) -> Result<Sats, NodeError> {
+        const METHOD: &str = "getblockstats";
+        let stats = self.call(METHOD, json!([height, ["totalfee"]])).await?;
+        let fees = stats["totalfee"].as_u64().and_then(|fees| Sats::from_sat(fees).ok());
+        fees.ok_or_else(|| self.malformed(METHOD, "no 'totalfee' in it".to_owned()))
     }
 
     /// The chain's name, tip and difficulty.

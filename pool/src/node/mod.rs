@@ -25,6 +25,7 @@ mod template;
 mod tip;
 mod watch;
 
+pub use check::subsidy;
 pub use client::{BlockPosition, ChainInfo, NodeClient, SubmitAnswer, TipPosition};
 pub use error::NodeError;
 pub use nodes::{Nodes, Submission};

@@ -12,6 +12,7 @@ mod renewal;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_nodes;
+mod wages;
 mod wire;
 
 use std::process::Command;

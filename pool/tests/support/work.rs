@@ -78,6 +78,7 @@ impl Work {
             settings: jobs,
             writers: 1,
             slice: hour,
+            wages: None,
             max_age: hour,
             announce,
             notice,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::chain::DevChain;
 use super::super::index::Id;
+use super::super::subsidy;
 use super::{Args, INVALID_PARAMETER, MISC, NOT_FOUND, RpcError, difficulty, shown, wrong_type};
 
 impl DevChain {
@@ -45,6 +46,33 @@ impl DevChain {
         answer.insert("weight".to_owned(), json!(block.weight().to_wu()));
         answer.insert("tx".to_owned(), transactions(&block, verbosity));
         Ok(Value::Object(answer))
+    }
+
+    /// What the pool asks of a block's statistics. The fees are those that its coinbase took, which
+    /// may be fewer than its transactions paid.
+    pub(super) fn block_stats(&self, args: Args<'_>) -> Result<Value, RpcError> {
+        let id = if args.required(0, "hash_or_height")?.is_number() {
+            let height = u32::try_from(args.number(0, "hash_or_height")?).ok();
+            let out_of_range =
+                || RpcError::new(INVALID_PARAMETER, "Target block height out of range");
+            height.and_then(|height| self.at_height(height)).ok_or_else(out_of_range)?
+        } else {
+            self.find(args, "hash_or_height")?
+        };
+        let Some(block) = self.block(id)? else {
+            return Err(RpcError::new(MISC, "Block not available (not fully downloaded)"));
+        };
+        let height = self.index.entry(id).height;
+        let taken = block.txdata.first().map_or(0, |coinbase| {
+            coinbase.output.iter().map(|output| output.value.to_sat()).sum::<u64>()
+        });
+        Ok(json!({
+            "blockhash": shown(self.index.entry(id).hash),
+            "height": height,
+            "subsidy": subsidy(height),
+            "totalfee": taken.saturating_sub(subsidy(height)),
+            "txs": block.txdata.len(),
+        }))
     }
 
     pub(super) fn blockchain_info(&self) -> Value {

@@ -84,6 +84,7 @@ impl DevChain {
             "getblockhash" => self.block_hash_at(args),
             "getblockheader" => self.block_header(args),
             "getblock" => self.get_block(args),
+            "getblockstats" => self.block_stats(args),
             "getblockchaininfo" => Ok(self.blockchain_info()),
             "getrawmempool" => self.raw_mempool(args),
             "gettxout" => self.tx_out(args),
