@@ -100,6 +100,18 @@ pub(crate) struct CandidateFound {
     /// Milliseconds in the window of PPLNT; 0 where the scheme has none such.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) window_ms: u64,
+    /// What its coinbase pays to accounts themselves, in rising order of account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) direct: Vec<DirectPay>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DirectPay {
+    pub(crate) account: u32,
+    /// The output's script, in hex.
+    pub(crate) script: String,
+    #[serde(with = "decimal")]
+    pub(crate) sats: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -346,6 +358,7 @@ mod tests {
                 fee_account: 2,
                 scheme: None,
                 window_ms: 0,
+                direct: Vec::new(),
             }),
             "candidate_found",
             &format!(

@@ -56,7 +56,7 @@ pub use settle::CreditKind;
 pub use split::{SplitError, split};
 pub use store::Reader;
 pub use types::{
-    AccountId, BlockId, Candidate, Committed, PinOutcome, Reading, Scheme, Settings, Share,
+    AccountId, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme, Settings, Share,
     SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! share, 124 bytes:  worker u32 | work u128 | network work u128 | at u64 (ms) | header 80
-//! credit, 13 bytes:  account u32 | kind u8 (1 fee, 2 finder, 3 share, 4 reserve) | satoshis u64
+//! credit, 13 bytes:  account u32 | kind u8 (1 fee, 2 finder, 3 share, 4 reserve, 5 direct) | satoshis u64
 //! ```
 
 use units::{Sats, UnixMillis};

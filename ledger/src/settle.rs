@@ -9,9 +9,11 @@ use crate::error::LedgerError;
 use crate::split::split;
 use crate::types::AccountId;
 
-/// What a credit is for.
+/// What a credit is for, and who pays it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CreditKind {
+    /// For work in the window, paid by the block's coinbase itself.
+    Direct,
     /// The pool's part.
     Fee,
     /// All but the fee, for finding the block: solo, or an empty window.
@@ -50,12 +52,14 @@ pub(crate) fn to_reserve(reward: Sats, fee_account: AccountId) -> Vec<Credit> {
 }
 
 impl CreditKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Fee, Self::Finder, Self::Reserve, Self::Share];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Direct, Self::Fee, Self::Finder, Self::Reserve, Self::Share];
 
     /// The name that is shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Direct => "direct",
             Self::Fee => "fee",
             Self::Finder => "finder",
             Self::Reserve => "reserve",
@@ -66,6 +70,7 @@ impl CreditKind {
     /// The number that is stored.
     pub(crate) const fn code(self) -> u8 {
         match self {
+            Self::Direct => 5,
             Self::Fee => 1,
             Self::Finder => 2,
             Self::Reserve => 4,
@@ -97,6 +102,38 @@ pub(crate) fn settle(terms: &Terms) -> Result<Vec<Credit>, LedgerError> {
     credits.retain(|credit| credit.sats > Sats::ZERO);
     assert_eq!(sum_of(&credits), Some(terms.reward), "credits must sum to the reward");
     Ok(credits)
+}
+
+/// Takes out of the credits for work what the coinbase pays itself.
+///
+/// # Errors
+/// Where that is more than an account gets: the coinbase was made by other weights.
+pub(crate) fn pay_directly(
+    credits: Vec<Credit>,
+    direct: &BTreeMap<AccountId, Sats>,
+) -> Result<Vec<Credit>, LedgerError> {
+    let mut rest = direct.clone();
+    let mut paid = Vec::with_capacity(credits.len().saturating_add(direct.len()));
+    for credit in credits {
+        let out = match credit.kind {
+            CreditKind::Share => rest.remove(&credit.account).unwrap_or(Sats::ZERO),
+            CreditKind::Direct | CreditKind::Fee | CreditKind::Finder | CreditKind::Reserve => {
+                Sats::ZERO
+            }
+        };
+        let kept = credit.sats.checked_sub(out).ok_or_else(|| beyond(credit.account))?;
+        paid.push(Credit { kind: CreditKind::Direct, sats: out, ..credit });
+        paid.push(Credit { sats: kept, ..credit });
+    }
+    paid.retain(|credit| credit.sats > Sats::ZERO);
+    match rest.keys().next() {
+        Some(account) => Err(beyond(*account)),
+        None => Ok(paid),
+    }
+}
+
+fn beyond(account: AccountId) -> LedgerError {
+    LedgerError::damaged(format!("a coinbase pays account {account} more than its window gives"))
 }
 
 /// The sum of some credits, or `None` past what can exist.

@@ -154,10 +154,24 @@ pub struct Candidate {
     pub finder: WorkerId,
     /// The newest slice when its job was made; shares committed later count for later blocks.
     pub committed_slice: SliceIndex,
+    /// What its coinbase pays to accounts themselves, in rising order of account: at most what the
+    /// window gives them. The rest of the reward is the pool's to keep for them.
+    pub direct: Vec<Direct>,
     /// The whole serialized block, so that it can be submitted again after a crash.
     pub block: Vec<u8>,
     /// When it was found.
     pub at: UnixMillis,
+}
+
+/// What a coinbase pays to an account itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Direct {
+    /// The account.
+    pub account: String,
+    /// The output's script.
+    pub script: Vec<u8>,
+    /// How much.
+    pub sats: Sats,
 }
 
 /// One meter's part of an energy report, with the difference that the pool's book took.

@@ -7,12 +7,12 @@ use units::{UnixMillis, Work};
 use super::{Ledger, MAX_TEXT, account_of, check_worker};
 use crate::block::{self, Action, BlockChange, BlockState, Sighting};
 use crate::error::{LedgerError, Refusal};
-use crate::event::{BlockSeen, BlockSettled, BlockSubmitted, CandidateFound, Event};
+use crate::event::{BlockSeen, BlockSettled, BlockSubmitted, CandidateFound, DirectPay, Event};
 use crate::record::encode_credits;
 use crate::scheme::Rule;
-use crate::settle::{Terms, settle, to_reserve};
+use crate::settle::{Terms, pay_directly, settle, to_reserve};
 use crate::store::{BlockRow, Recorder};
-use crate::types::{AccountId, BlockId, Candidate};
+use crate::types::{AccountId, BlockId, Candidate, Direct};
 use crate::view::UnresolvedBlock;
 
 impl Ledger {
@@ -51,6 +51,7 @@ impl Ledger {
                 fee_account: fee_account.get(),
                 scheme: Some(settings.scheme.as_str().to_owned()),
                 window_ms: settings.scheme.window_millis(),
+                direct: direct_of(record, candidate)?,
             });
             record.record(candidate.at, &found, Some(&candidate.block))
         })
@@ -162,6 +163,23 @@ impl Ledger {
     }
 }
 
+/// What a coinbase pays to accounts themselves, which must be known: they are in the window.
+fn direct_of(record: &Recorder<'_>, candidate: &Candidate) -> Result<Vec<DirectPay>, LedgerError> {
+    let unknown =
+        |name: &str| LedgerError::damaged(format!("the coinbase pays {name:?}: who is it?"));
+    let one = |pay: &Direct| {
+        let account = record.queries().account(&pay.account)?;
+        Ok(DirectPay {
+            account: account.ok_or_else(|| unknown(&pay.account))?.get(),
+            script: hex::encode(&pay.script),
+            sats: pay.sats.to_sat(),
+        })
+    };
+    let mut direct = candidate.direct.iter().map(one).collect::<Result<Vec<_>, LedgerError>>()?;
+    direct.sort_by_key(|pay| pay.account);
+    Ok(direct)
+}
+
 fn act(
     record: &mut Recorder<'_>,
     hash: BlockId,
@@ -193,7 +211,9 @@ fn record_settlement(
         | Rule::Round
         | Rule::Scores { .. }
         | Rule::Time { .. }
-        | Rule::Work { .. } => settle(&terms)?,
+        | Rule::Work { .. } => {
+            pay_directly(settle(&terms)?, &record.queries().direct(block.event)?)?
+        }
     };
     let settled = BlockSettled {
         hash,

@@ -7,7 +7,8 @@
 //! | matured | - | + |
 //! | orphaned, after it was on the chain | - | |
 //!
-//! What a block gives the reserve becomes part of that, and of nobody's balance.
+//! What a block gives the reserve becomes part of that, and of nobody's balance; what its coinbase
+//! paid itself is paid.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use units::{Sats, UnixMillis};
@@ -66,6 +67,11 @@ pub(super) fn found(
         body.window_ms,
         body.scheme,
     ])?;
+    let mut statement =
+        conn.prepare_cached("INSERT INTO direct(block, account, sats) VALUES (?1, ?2, ?3)")?;
+    for one in &body.direct {
+        statement.execute(params![seq, one.account, one.sats])?;
+    }
     Ok(())
 }
 
@@ -202,6 +208,9 @@ fn shift(
             (Move::OutOfImmature, _) | (Move::ToBalance, CreditKind::Reserve) => {
                 "UPDATE account SET immature = immature - ?2 WHERE id = ?1"
             }
+            (Move::ToBalance, CreditKind::Direct) => {
+                "UPDATE account SET immature = immature - ?2, paid = paid + ?2 WHERE id = ?1"
+            }
             (Move::ToBalance, _) => {
                 "UPDATE account SET immature = immature - ?2, balance = balance + ?2 WHERE id = ?1"
             }
@@ -229,10 +238,10 @@ fn shift_total(total: &mut Total, credit: &Credit, to: Move) -> Option<()> {
         }
         Move::ToBalance => {
             total.immature = total.immature.checked_sub(credit.sats)?;
-            let to = if credit.kind == CreditKind::Reserve {
-                &mut total.reserve
-            } else {
-                &mut total.balance
+            let to = match credit.kind {
+                CreditKind::Direct => &mut total.paid,
+                CreditKind::Reserve => &mut total.reserve,
+                CreditKind::Fee | CreditKind::Finder | CreditKind::Share => &mut total.balance,
             };
             *to = to.checked_add(credit.sats)?;
         }

@@ -1,5 +1,7 @@
 //! What the writer asks the tables, in or out of a transaction.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use units::{BasisPoints, Sats, Work};
 
@@ -124,16 +126,27 @@ impl<'a> Queries<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// What a block's coinbase pays to accounts themselves.
+    pub(crate) fn direct(&self, block: u64) -> Result<BTreeMap<AccountId, Sats>, LedgerError> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT account, sats FROM direct WHERE block = ?1")?;
+        let rows = statement.query_map([block], |row| {
+            Ok((AccountId::new(row.get(0)?), row.get::<_, Amount>(1)?.0))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// What accounts have in the window of a block, by its rule; empty where one account gets it
     /// all.
     pub(crate) fn weights(&self, state: &State, block: &BlockRow) -> Result<Weights, LedgerError> {
         let (last, work) = (block.slice, block.network_work);
-        let newest = |length, unit| window::weights(self.conn, state, last, length, unit);
+        let account_of = |id| state.known_worker(id).map(|worker| worker.account);
+        let newest = |length, unit| window::weights(self.conn, &account_of, last, length, unit);
         match block.rule {
             Rule::Finder | Rule::Reserve => Ok(Weights::new()),
             Rule::Round => window::of_slices(self.conn, &rounds::of(self.conn, block)?),
             Rule::Scores { hundredths } => newest(blocks(hundredths), Unit::Score),
-            Rule::Time { millis } => window::since(self.conn, state, last, millis),
+            Rule::Time { millis } => window::since(self.conn, &account_of, last, millis),
             Rule::Work { hundredths } => newest(length(hundredths, work), Unit::Work),
         }
     }

@@ -12,14 +12,16 @@ use super::project_energy::HOUR_MS;
 use super::state::Tally;
 use super::tail::Tail;
 use super::values::{Amount, Instant, Wide};
-use super::{BUSY, CACHED_STATEMENTS, rows, schema, tally};
+use super::window::Weights;
+use super::{BUSY, CACHED_STATEMENTS, rows, schema, tally, window};
 use crate::error::LedgerError;
 use crate::settle::CreditKind;
-use crate::types::{BlockId, SliceIndex, WorkerId};
+use crate::types::{AccountId, BlockId, Scheme, SliceIndex, WorkerId};
 use crate::view::{
     AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView, EnergyHour,
     MeterView, Totals, WorkerView,
 };
+use crate::window::{self as line, Unit};
 
 /// A reader of a ledger, in the writer's process or another. It can be moved between threads;
 /// open one for each that asks.
@@ -48,6 +50,28 @@ impl Reader {
     /// When the store fails.
     pub fn totals(&self) -> Result<Totals, LedgerError> {
         self.ask_with_tail("reading totals", totals)
+    }
+
+    /// What accounts have in the window of a block whose job commits to `slice`, in rising order of
+    /// account: by name, in the scheme's own unit. It is the same whenever it is asked, so a
+    /// coinbase may pay by it; empty where it depends on more than the slice (who finds the block,
+    /// or what other blocks were paid for) or where one account gets it all.
+    ///
+    /// # Errors
+    /// When there is no such slice or the store fails.
+    pub fn window(
+        &self,
+        scheme: Scheme,
+        slice: SliceIndex,
+    ) -> Result<Vec<(AccountId, String, u128)>, LedgerError> {
+        let weights = self.ask("reading a window", |conn| window_of(conn, scheme, slice))?;
+        self.ask("reading names", |conn| {
+            let mut statement = conn.prepare_cached("SELECT name FROM account WHERE id = ?1")?;
+            let named = |(id, weight): (AccountId, u128)| {
+                Ok((id, statement.query_row([id.get()], |row| row.get(0))?, weight))
+            };
+            weights.into_iter().map(named).collect()
+        })
     }
 
     /// An account with its workers and their meters; `None` when it was never opened.
@@ -188,6 +212,21 @@ fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
     let proven = tally::plus(saved, Some(tail.all))?;
     (totals.shares, totals.work) = (proven.shares, Work::new(proven.work));
     Ok(totals)
+}
+
+fn window_of(conn: &Connection, scheme: Scheme, slice: SliceIndex) -> Result<Weights, LedgerError> {
+    let account_of = |id: WorkerId| {
+        let mut statement = conn.prepare_cached("SELECT account FROM worker WHERE id = ?1")?;
+        Ok(AccountId::new(statement.query_row([id.get()], |row| row.get(0))?))
+    };
+    match scheme {
+        Scheme::Pplns { .. } | Scheme::Tides => {
+            let length = line::blocks(scheme.window_hundredths());
+            window::weights(conn, &account_of, slice, length, Unit::Score)
+        }
+        Scheme::Pplnt { .. } => window::since(conn, &account_of, slice, scheme.window_millis()),
+        Scheme::Fpps | Scheme::Pps | Scheme::Prop | Scheme::Solo => Ok(Weights::new()),
+    }
 }
 
 fn block_counts(conn: &Connection) -> Result<BlockCounts, LedgerError> {

@@ -114,6 +114,13 @@ CREATE TABLE block(
     state_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX block_by_state ON block(state);
+-- What a block's coinbase pays to accounts themselves.
+CREATE TABLE direct(
+    block INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    sats INTEGER NOT NULL CHECK (sats > 0),
+    PRIMARY KEY (block, account)
+) STRICT, WITHOUT ROWID;
 -- Which slices a settled block was paid for: see rounds.rs.
 CREATE TABLE round(
     block INTEGER NOT NULL,
@@ -193,11 +200,12 @@ CREATE TABLE total(
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 16] = [
+const TABLE_NAMES: [&str; 17] = [
     "account",
     "block",
     "carry",
     "credit",
+    "direct",
     "energy_hour",
     "meter",
     "pin",

@@ -11,18 +11,21 @@ use rusqlite::{Connection, OptionalExtension, params};
 use units::UnixMillis;
 
 use super::log;
-use super::state::{State, Weight};
+use super::state::Weight;
 use super::values::{Instant, Wide};
 use crate::error::LedgerError;
 use crate::record::Entry;
 use crate::score;
-use crate::types::{AccountId, SliceIndex};
+use crate::types::{AccountId, SliceIndex, WorkerId};
 use crate::window::{self, Unit};
 
 /// Every so many slices, the sums of all slices so far are written down.
 pub(super) const SUM_EVERY: u64 = 64;
 /// Bytes of one account in such a sum: id, work and score.
 const SUM_BYTES: usize = 36;
+
+/// Whose a worker is.
+pub(super) type AccountOf<'a> = &'a dyn Fn(WorkerId) -> Result<AccountId, LedgerError>;
 
 /// What each account has in a window, in the window's unit.
 pub(crate) type Weights = BTreeMap<AccountId, u128>;
@@ -31,7 +34,7 @@ pub(crate) type Weights = BTreeMap<AccountId, u128>;
 /// the parts do not fill the window to the last bit.
 pub(super) fn weights(
     conn: &Connection,
-    state: &State,
+    account_of: AccountOf<'_>,
     last: SliceIndex,
     length: u128,
     unit: Unit,
@@ -50,7 +53,7 @@ pub(super) fn weights(
             let length = unit.of_share(&share)?;
             at = at.checked_add(length).ok_or(LedgerError::Overflow("a line of shares"))?;
             let inside = window::inside(at, length, start);
-            add(&mut weights, state.known_worker(share.worker)?.account, inside)
+            add(&mut weights, account_of(share.worker)?, inside)
         })?;
         weights
     };
@@ -68,7 +71,7 @@ pub(super) fn weights(
 /// are whose own instant is later; what is older is not looked at.
 pub(super) fn since(
     conn: &Connection,
-    state: &State,
+    account_of: AccountOf<'_>,
     last: SliceIndex,
     millis: u64,
 ) -> Result<Weights, LedgerError> {
@@ -88,7 +91,7 @@ pub(super) fn since(
         if share.at.get() <= cut {
             return Ok(());
         }
-        add(&mut weights, state.known_worker(share.worker)?.account, share.work)
+        add(&mut weights, account_of(share.worker)?, share.work)
     })?;
     Ok(weights)
 }

@@ -67,6 +67,7 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) immature: u64,
     pub(super) balance: u64,
+    pub(super) paid: u64,
     pub(super) fees: u64,
 }
 
@@ -333,7 +334,7 @@ impl<'a> Audit<'a> {
             blocks: length(self.blocks.len()),
             immature: sats(|account| account.immature),
             balance: sats(|account| account.balance),
-            paid: Sats::ZERO,
+            paid: sats(|account| account.paid),
             reserve: Sats::from_sat(self.reserve.left).unwrap_or(Sats::MAX),
             energy: MicroJoules::new(sum(|worker| worker.energy)),
             covered_work: Work::new(sum(|worker| worker.covered)),

@@ -20,6 +20,8 @@ pub(super) struct Block {
     pub(super) slice: u64,
     /// What it was paid for, once it is settled.
     pub(super) took: Option<Took>,
+    /// What its coinbase pays itself: account, script, satoshis.
+    direct: Vec<(u32, Vec<u8>, u64)>,
     network_work: u128,
     terms: Terms,
 }
@@ -42,6 +44,7 @@ impl Audit<'_> {
             network_work: body.decimal("network_work")?,
             rule: Rule::of(body)?,
             took: None,
+            direct: direct_of(body)?,
             slice: body.number("slice")?,
             terms: Terms {
                 reward: body.decimal("reward")?,
@@ -62,6 +65,11 @@ impl Audit<'_> {
         let inspected = chain::inspect(data)?;
         expect("hash", hex::encode(hash), hex::encode(inspected.hash))?;
         expect("reward", block.terms.reward, inspected.coinbase_value)?;
+        for (account, script, sats) in &block.direct {
+            if !inspected.outputs.contains(&(*sats, script.clone())) {
+                return Err(format!("its coinbase does not pay account {account} {sats} satoshis"));
+            }
+        }
         let bits = pow::bits_of(&inspected.header);
         let asked =
             self.work_of_bits(bits).ok_or_else(|| format!("its bits {bits:08x} ask nothing"))?;
@@ -94,7 +102,8 @@ impl Audit<'_> {
         let must = if block.rule == Rule::Reserve {
             money::to_reserve(block.terms)
         } else {
-            money::credits(block.terms, &weights)
+            let direct = block.direct.iter().map(|(account, _, sats)| (*account, *sats));
+            money::paid_directly(money::credits(block.terms, &weights), direct)?
         };
         let window = weights.values().fold(0_u128, |sum, weight| sum.saturating_add(*weight));
         let said = decode_credits(data)?;
@@ -126,7 +135,11 @@ impl Audit<'_> {
             let account = nth_mut(&mut self.accounts, account)
                 .ok_or_else(|| format!("no account {account} is open"))?;
             account.immature = account.immature.saturating_sub(sats);
-            let to = if kind == 4 { &mut self.reserve.left } else { &mut account.balance };
+            let to = match kind {
+                4 => &mut self.reserve.left,
+                5 => &mut account.paid,
+                _ => &mut account.balance,
+            };
             *to = to.saturating_add(sats);
         }
         Ok(())
@@ -169,6 +182,14 @@ impl Audit<'_> {
     pub(super) fn stored_credits(&self, block: u64) -> Result<Vec<Credit>, LedgerError> {
         self.raw.credits(block)
     }
+}
+
+fn direct_of(body: &Body) -> Result<Vec<(u32, Vec<u8>, u64)>, String> {
+    let one = |pay: Body| {
+        let script = hex::decode(pay.text("script")?).map_err(|error| error.to_string())?;
+        Ok((pay.number("account")?, script, pay.decimal("sats")?))
+    };
+    body.list("direct")?.into_iter().map(one).collect()
 }
 
 /// That two lists of credits are the same, the second sorted; says where they are not.

@@ -23,6 +23,15 @@ impl Body {
         self.0.get(key).map(|_| self.text(key)).transpose()
     }
 
+    /// A list that may be absent.
+    pub(super) fn list(&self, key: &str) -> Result<Vec<Self>, String> {
+        match self.0.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => Ok(items.iter().cloned().map(Self).collect()),
+            Some(_) => Err(format!("its {key} is no list")),
+        }
+    }
+
     /// A JSON number, of whatever width the caller needs.
     pub(super) fn number<T: TryFrom<u64>>(&self, key: &str) -> Result<T, String> {
         let number = self.0[key].as_u64().and_then(|number| T::try_from(number).ok());

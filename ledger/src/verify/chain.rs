@@ -6,19 +6,21 @@ use defences::{Defence, stands};
 use super::pow::double_sha256;
 
 /// What a block says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Inspected {
     pub(super) header: [u8; 80],
     pub(super) hash: [u8; 32],
     /// Sum of the outputs of its coinbase, in satoshis.
     pub(super) coinbase_value: u64,
+    /// Its outputs: satoshis and script.
+    pub(super) outputs: Vec<(u64, Vec<u8>)>,
 }
 
 /// A transaction as far as it matters here.
 struct Transaction {
     id: [u8; 32],
     is_coinbase: bool,
-    value: u64,
+    outputs: Vec<(u64, Vec<u8>)>,
 }
 
 /// The bytes not read yet.
@@ -30,13 +32,13 @@ pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
     let header: [u8; 80] = cursor.array()?;
     let count = cursor.length()?;
     let mut ids = Vec::new();
-    let mut coinbase_value = None;
+    let mut outputs = None;
     for position in 0..count {
         let transaction = cursor.transaction()?;
         if transaction.is_coinbase != (position == 0) {
             return Err(format!("its transaction {position} is in the wrong place"));
         }
-        coinbase_value.get_or_insert(transaction.value);
+        outputs.get_or_insert(transaction.outputs);
         ids.push(transaction.id);
     }
     if !cursor.0.is_empty() {
@@ -45,8 +47,10 @@ pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
     if stands(Defence::AuditMerkle) && header[36..68] != merkle_root(ids) {
         return Err("its header does not commit to its transactions".to_owned());
     }
-    let coinbase_value = coinbase_value.ok_or("it has no coinbase")?;
-    Ok(Inspected { header, hash: double_sha256(&header), coinbase_value })
+    let outputs = outputs.ok_or("it has no coinbase")?;
+    let sum = outputs.iter().try_fold(0_u64, |sum, (value, _)| sum.checked_add(*value));
+    let coinbase_value = sum.ok_or("its outputs are out of range")?;
+    Ok(Inspected { header, hash: double_sha256(&header), coinbase_value, outputs })
 }
 
 /// The chain's merkle root: an odd last node is paired with itself.
@@ -82,7 +86,7 @@ impl<'a> Cursor<'a> {
             self.skip_bytes()?;
             self.take(4)?;
         }
-        let value = self.outputs()?;
+        let outputs = self.outputs()?;
         let body_length = body_from.len().saturating_sub(self.0.len());
         let body = body_from.get(..body_length).unwrap_or_default();
         if segwit {
@@ -90,18 +94,17 @@ impl<'a> Cursor<'a> {
         }
         let lock_time: [u8; 4] = self.array()?;
         let id = double_sha256(&[&version, body, &lock_time].concat());
-        Ok(Transaction { id, is_coinbase: inputs == 1 && coinbase_inputs == 1, value })
+        Ok(Transaction { id, is_coinbase: inputs == 1 && coinbase_inputs == 1, outputs })
     }
 
-    /// The sum of the outputs.
-    fn outputs(&mut self) -> Result<u64, String> {
-        let mut sum = 0_u64;
+    fn outputs(&mut self) -> Result<Vec<(u64, Vec<u8>)>, String> {
+        let mut outputs = Vec::new();
         for _ in 0..self.length()? {
             let value = u64::from_le_bytes(self.array()?);
-            sum = sum.checked_add(value).ok_or("its outputs are out of range")?;
-            self.skip_bytes()?;
+            let length = self.length()?;
+            outputs.push((value, self.take(length)?.to_vec()));
         }
-        Ok(sum)
+        Ok(outputs)
     }
 
     fn skip_witnesses(&mut self, inputs: usize) -> Result<(), String> {

@@ -48,7 +48,7 @@ impl Audit<'_> {
             let immature = expect("immature", stored.immature.to_sat(), account.immature);
             note(found, &name, immature);
             note(found, &name, expect("balance", stored.balance.to_sat(), account.balance));
-            note(found, &name, expect("paid", stored.paid.to_sat(), 0));
+            note(found, &name, expect("paid", stored.paid.to_sat(), account.paid));
         }
     }
 
@@ -182,7 +182,7 @@ impl Audit<'_> {
             covered: sum(|worker| worker.covered),
             immature: fold(|account| account.immature),
             balance: fold(|account| account.balance),
-            paid: Sats::ZERO,
+            paid: fold(|account| account.paid),
             fees: fold(|account| account.fees),
             next_extranonce: self.next_extranonce,
             tallied: self.tallied,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use units::U256;
 
-/// One credit: account, kind (1 fee, 2 finder, 3 share, 4 reserve), satoshis.
+/// One credit: account, kind (1 fee, 2 finder, 3 share, 4 reserve, 5 direct),
+/// satoshis.
 pub(super) type Credit = (u32, u8, u64);
 
 /// The terms of a block.
@@ -65,6 +66,26 @@ pub(super) fn window_length(hundredths: u32, network: u128) -> u128 {
 pub(super) fn to_reserve(terms: Terms) -> Vec<Credit> {
     let credit = (terms.fee_account, 4, terms.reward);
     if terms.reward > 0 { vec![credit] } else { Vec::new() }
+}
+
+/// The credits with those of work (kind 3) cut by what a coinbase paid itself (kind 5).
+pub(super) fn paid_directly(
+    credits: Vec<Credit>,
+    direct: impl Iterator<Item = (u32, u64)>,
+) -> Result<Vec<Credit>, String> {
+    let mut credits = credits;
+    for (account, sats) in direct {
+        let own = credits.iter_mut().find(|credit| (credit.0, credit.1) == (account, 3));
+        let left = own.as_ref().and_then(|credit| credit.2.checked_sub(sats));
+        let (Some(own), Some(left)) = (own, left) else {
+            return Err(format!("its coinbase pays account {account} more than it gets"));
+        };
+        own.2 = left;
+        credits.push((account, 5, sats));
+    }
+    credits.retain(|(_, _, sats)| *sats > 0);
+    credits.sort_unstable();
+    Ok(credits)
 }
 
 /// The credits that the terms give, in rising order of account and kind; none of zero.

@@ -5,6 +5,8 @@ mod blocks;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod direct;
+#[cfg(test)]
 mod energy;
 #[cfg(test)]
 mod formats;

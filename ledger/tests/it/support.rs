@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use ledger::{
-    BlockId, Candidate, Ledger, LedgerError, Reader, Scheme, Settings, Share, SliceIndex, WorkerId,
-    verify,
+    BlockId, Candidate, Direct, Ledger, LedgerError, Reader, Scheme, Settings, Share, SliceIndex,
+    WorkerId, verify,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -176,8 +176,30 @@ impl Forge {
     }
 
     pub(crate) fn candidate(&mut self, finder: WorkerId, slice: u64, reward: u64) -> Candidate {
+        self.candidate_paying(finder, slice, reward, &[])
+    }
+
+    /// A block whose coinbase pays these itself.
+    pub(crate) fn candidate_paying(
+        &mut self,
+        finder: WorkerId,
+        slice: u64,
+        reward: u64,
+        direct: &[(&str, u64)],
+    ) -> Candidate {
         self.serial += 1;
-        let coinbase = coinbase(self.serial, reward);
+        let rest = reward - direct.iter().map(|(_, sats)| sats).sum::<u64>();
+        let halves = [rest / 2, rest - rest / 2].map(|half| (half, vec![0x51]));
+        let direct: Vec<_> = direct
+            .iter()
+            .map(|(account, pays)| Direct {
+                account: (*account).to_owned(),
+                script: format!("\u{1}{account}").into_bytes(),
+                sats: sats(*pays),
+            })
+            .collect();
+        let own = direct.iter().map(|one| (one.sats.to_sat(), one.script.clone()));
+        let coinbase = coinbase(self.serial, &halves.into_iter().chain(own).collect::<Vec<_>>());
         let target = Target::from_compact(BITS).unwrap();
         let header =
             mined_to([7; 32], double_sha256(&coinbase), BITS, |hash| target.is_met_by(hash));
@@ -191,24 +213,26 @@ impl Forge {
             network_work: Work::new(NETWORK_WORK),
             finder,
             committed_slice: SliceIndex::new(slice),
+            direct,
             block,
             at: self.now(),
         }
     }
 }
 
-/// A coinbase without witness that pays `reward` in two outputs.
-fn coinbase(serial: u64, reward: u64) -> Vec<u8> {
+/// A coinbase without witness with these outputs.
+fn coinbase(serial: u64, outputs: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0, 0, 1];
     bytes.extend_from_slice(&[0; 32]);
     bytes.extend_from_slice(&[0xff; 4]);
     bytes.push(8);
     bytes.extend_from_slice(&serial.to_le_bytes());
     bytes.extend_from_slice(&[0xff; 4]);
-    bytes.push(2);
-    for part in [reward / 2, reward - reward / 2] {
-        bytes.extend_from_slice(&part.to_le_bytes());
-        bytes.extend_from_slice(&[1, 0x51]);
+    bytes.push(u8::try_from(outputs.len()).unwrap());
+    for (sats, script) in outputs {
+        bytes.extend_from_slice(&sats.to_le_bytes());
+        bytes.push(u8::try_from(script.len()).unwrap());
+        bytes.extend_from_slice(script);
     }
     bytes.extend_from_slice(&[0; 4]);
     bytes
