@@ -3,8 +3,8 @@
 //! Read [`Payee::job_template`] first. The coinbase carries, in its script and in this order: the
 //! height (BIP 34), the 36-byte commitment (`WPC1` and a tagged hash over the pool's roots), the
 //! job's number with the mark of the pool's run, the operator's tag, and the 12 bytes of extranonce
-//! that make every connection's work its own. It deliberately pays one output: who gets what is the
-//! ledger's business.
+//! that make every connection's work its own. Its first output is the pool's own, which holds what is
+//! not paid by others (`direct.rs`); who gets what is the ledger's business.
 
 use crate::node::Template;
 use bitcoin::{
@@ -50,10 +50,7 @@ impl Payee {
         job: u64,
         run: [u8; 4],
     ) -> JobTemplate {
-        let mut mark = job.to_le_bytes();
-        mark[4..].copy_from_slice(&run);
-        let coinbase = self.coinbase(template, commitment(newest_slice), mark);
-        let (coinbase1, coinbase2) = split_at_extranonce(&coinbase);
+        let (coinbase1, coinbase2) = self.halves(template, newest_slice, (job, run), &[]);
         JobTemplate {
             height: template.height,
             version: template.version,
@@ -68,7 +65,27 @@ impl Payee {
         }
     }
 
-    fn coinbase(&self, template: &Template, commitment: [u8; 36], mark: [u8; 8]) -> Transaction {
+    /// The coinbase of job `job`, which pays these itself, before and after its extranonces.
+    #[must_use]
+    pub fn halves(
+        &self,
+        template: &Template,
+        newest_slice: &SliceHead,
+        (job, run): (u64, [u8; 4]),
+        direct: &[TxOut],
+    ) -> (Vec<u8>, Vec<u8>) {
+        let mut mark = job.to_le_bytes();
+        mark[4..].copy_from_slice(&run);
+        split_at_extranonce(&self.coinbase(template, commitment(newest_slice), mark, direct))
+    }
+
+    fn coinbase(
+        &self,
+        template: &Template,
+        commitment: [u8; 36],
+        mark: [u8; 8],
+        direct: &[TxOut],
+    ) -> Transaction {
         let push = |bytes: &[u8]| {
             script::PushBytesBuf::try_from(bytes.to_vec()).expect("at most 36 bytes are pushed")
         };
@@ -80,10 +97,13 @@ impl Payee {
             script = script.push_slice(push(&self.tag));
         }
         let script = script.push_slice([0_u8; EXTRANONCE1_SIZE + EXTRANONCE2_SIZE]).into_script();
+        let paid: Amount = direct.iter().map(|output| output.value).sum();
+        let own = Amount::from_sat(template.coinbase_value.to_sat()).checked_sub(paid);
         let mut output = vec![TxOut {
-            value: Amount::from_sat(template.coinbase_value.to_sat()),
+            value: own.expect("no more is paid than the block brings"),
             script_pubkey: self.script.clone(),
         }];
+        output.extend_from_slice(direct);
         if let Some(commitment) = &template.witness_commitment {
             let script_pubkey = ScriptBuf::from_bytes(commitment.clone());
             output.push(TxOut { value: Amount::ZERO, script_pubkey });
@@ -231,6 +251,7 @@ mod tests {
             min_time: 1_699_999_000,
             coinbase_value: Sats::from_sat(5_000_000_000).unwrap(),
             fees: Some(Sats::ZERO),
+            weight: None,
             transactions: Vec::new(),
             witness_commitment: Some(vec![0x6a; 38]),
             longpollid: String::new(),

@@ -18,6 +18,7 @@ use units::{BasisPoints, Difficulty, Sats};
 
 use crate::{
     coinbase::{Payee, TAG_MAX},
+    direct::DirectConfig,
     limits::{Limits, Subnet},
     node::{Auth, Network, NodeSettings},
     tls::TlsFiles,
@@ -87,6 +88,8 @@ pub struct JobsConfig {
 pub struct PayoutConfig {
     /// How a reward is split.
     pub scheme: ledger::Scheme,
+    /// How coinbases pay miners themselves, where they do.
+    pub direct: Option<DirectConfig>,
     /// What shares are paid out of, where they are paid for as they come.
     pub reserve: Option<Sats>,
     /// The pool's own account: its fee and, until paid out, everybody's rewards.
@@ -276,6 +279,7 @@ fn read_payout(section: &mut Section<'_>, network: Option<Network>) -> Option<Pa
         }
     };
     let (scheme, reserve) = (scheme?, reserve?);
+    let direct = read_direct(section, scheme);
     if scheme.pays_per_share() && reserve.is_none() {
         section
             .problem("reserve", "missing; pay per share wants what it is paid out of, in bitcoin");
@@ -283,11 +287,29 @@ fn read_payout(section: &mut Section<'_>, network: Option<Network>) -> Option<Pa
     }
     Some(PayoutConfig {
         scheme,
+        direct: direct?,
         reserve: reserve.filter(|_| scheme.pays_per_share()),
         account: address.to_string(),
         payee: Payee { script: address.script_pubkey(), tag: tag?.into_bytes() },
         fee: BasisPoints::new(fee?).ok()?,
     })
+}
+
+fn read_direct(section: &mut Section<'_>, scheme: ledger::Scheme) -> Option<Option<DirectConfig>> {
+    let direct = section.or("direct", "false", parse::boolean());
+    let outputs = section.or("direct_outputs", "100", parse::u64_in(1..=2_000));
+    let least = section.or("direct_minimum", "\"0.0001\"", coins());
+    let (direct, outputs, least) = (direct?, outputs?, least?);
+    let fixed_by_the_slice = matches!(
+        scheme,
+        ledger::Scheme::Pplns { .. } | ledger::Scheme::Pplnt { .. } | ledger::Scheme::Tides
+    );
+    if direct && !fixed_by_the_slice {
+        section.problem("direct", "expected false, or a scheme of pplns, pplnt and tides");
+        return None;
+    }
+    let outputs = u16::try_from(outputs).ok()?;
+    Some(direct.then_some(DirectConfig { outputs, least }))
 }
 
 fn read_scheme(section: &mut Section<'_>) -> Option<ledger::Scheme> {

@@ -8,6 +8,7 @@
 //! connections keep those that they gave out, and the block task the templates behind them.
 
 use std::{
+    iter::successors,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -16,14 +17,15 @@ use std::{
 };
 
 use defences::{Defence, stands};
-use ledger::SliceHead;
+use ledger::{LedgerError, SliceHead};
 use stratum::{
-    Jobs,
+    JobTemplate, Jobs,
     job::{Job, Listing},
     v1::server::Limits,
 };
 use tokio::{
     sync::{mpsc, watch},
+    task::{JoinError, JoinSet},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,8 +33,9 @@ use units::{BasisPoints, Moment};
 
 use crate::{
     clock::Clock,
-    coinbase::Payee,
+    coinbase::{EXTRANONCE1_SIZE, EXTRANONCE2_SIZE, Payee},
     config::JobsConfig,
+    direct::{self, Committed, DirectPay, Payroll},
     ledger_task::{Command, LedgerHandle, LedgerUnavailable},
     metrics::JobMetrics,
     node::{Seen, Template},
@@ -129,8 +132,12 @@ pub struct JobMaker {
     pub origins: mpsc::Sender<Origin>,
     /// Where another image of the pool stopped, whose miners this one has.
     pub resume: JobState,
-    /// The newest slice at start.
-    pub newest_slice: SliceHead,
+    /// How coinbases pay miners themselves, where they do.
+    pub direct: Option<DirectPay>,
+    /// The slice that jobs commit to, and what a block that does pays: the newest slice at start.
+    pub committed: Committed,
+    /// Payrolls that are being read; empty at start.
+    pub reading: JoinSet<(SliceHead, Result<Payroll, LedgerError>)>,
     /// The pool's clock.
     pub clock: Clock,
     /// Where broadcast times go.
@@ -151,6 +158,7 @@ impl JobMaker {
         }
         let (mut given, mut halted): (Option<Given>, bool) = (None, false);
         self.templates.mark_changed();
+        self.read_payroll(self.committed.0);
         loop {
             let gives_work = self.announce.borrow().is_some() && stands(Defence::OldTemplate);
             let (expires, due) = (self.expires(), self.due(given.as_ref()));
@@ -169,9 +177,14 @@ impl JobMaker {
                     given = None;
                     continue;
                 }
+                Some(read) = self.reading.join_next() => {
+                    self.commit_to(read);
+                    continue;
+                }
                 () = sleep_until(due), if given.is_some() => Some(Cause::Time),
                 _ = slice_ends.tick() => {
-                    self.newest_slice = self.ledger.ask(Command::CloseSlice).await?;
+                    let slice = self.ledger.ask(Command::CloseSlice).await?;
+                    self.read_payroll(slice);
                     let owes = self.pay().await?;
                     if owes && !halted {
                         self.withdraw(RESERVE_USED_UP.to_owned());
@@ -237,17 +250,12 @@ impl JobMaker {
 
     async fn announce(&self, seen: &Arc<Seen>, cause: Cause, counter: &mut JobState) {
         let now = self.clock.now();
-        let (id, clean) = counter.next(seen.template.prev_hash);
-        let mut template =
-            self.payee.job_template(&seen.template, &self.newest_slice, id, self.run_mark);
-        let age = now.mono.saturating_sub(seen.at.mono);
-        template.ntime =
-            template.ntime.saturating_add(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
-        if self.origins.send((id, Arc::clone(seen))).await.is_err() {
-            return; // the block task has ended: the pool is shutting down
+        let job = self.job(seen, counter, now);
+        for one in successors(Some(&job), |job| job.smaller.as_ref()) {
+            if self.origins.send((one.id.get(), Arc::clone(seen))).await.is_err() {
+                return; // the block task has ended: the pool is shutting down
+            }
         }
-        let job = Job::new(id, template, clean, counter.epoch, self.newest_slice.index.get());
-        let job = Arc::new(with_rules(job, &seen.template));
         self.notice.send_if_modified(|notice| notice.take().is_some());
         counter.add(Arc::clone(&job), seen);
         self.announce.send_replace(Some(Arc::new(Announcement {
@@ -277,6 +285,58 @@ fn node_is_silent(max_age: Duration) -> String {
          use your backup pool until it does"
     )
 }
+
+impl JobMaker {
+    /// The next job: with as many outputs to miners as there is room for, and behind it smaller ones
+    /// for devices that hold no such coinbase.
+    fn job(&self, seen: &Seen, counter: &mut JobState, now: Moment) -> Arc<Job> {
+        let (slice, payroll) = &self.committed;
+        let (id, clean) = counter.next(seen.template.prev_hash);
+        let mut plain = self.payee.job_template(&seen.template, slice, id, self.run_mark);
+        let age = now.mono.saturating_sub(seen.at.mono);
+        plain.ntime = plain.ntime.saturating_add(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
+        let outputs = payroll.outputs(&seen.template);
+        let length = plain.coinbase1.len() + plain.coinbase2.len() + EXTRANONCES;
+        let sizes = direct::sizes(&outputs, length);
+        let first = id;
+        counter.id += u64::try_from(sizes.len() - 1).unwrap_or(0);
+        let mut job = None;
+        for (id, size) in (first..).zip(&sizes).collect::<Vec<_>>().into_iter().rev() {
+            let mark = (id, self.run_mark);
+            let paid = &outputs[..*size];
+            let (coinbase1, coinbase2) = self.payee.halves(&seen.template, slice, mark, paid);
+            let template = JobTemplate { coinbase1, coinbase2, ..plain.clone() };
+            let mut one = Job::new(id, template, clean, counter.epoch, slice.index.get());
+            one.smaller = job.take();
+            job = Some(Arc::new(with_rules(one, &seen.template)));
+        }
+        job.expect("there is always the size of no outputs")
+    }
+
+    /// Reads what a block that commits to `slice` pays, where coinbases are to pay miners themselves.
+    fn read_payroll(&mut self, slice: SliceHead) {
+        let Some(direct) = self.direct.clone() else {
+            self.committed = (slice, Payroll::default());
+            return;
+        };
+        self.reading.spawn_blocking(move || (slice, direct.payroll(slice.index)));
+    }
+
+    /// A payroll was read: jobs commit to its slice from now on.
+    fn commit_to(&mut self, read: Result<(SliceHead, Result<Payroll, LedgerError>), JoinError>) {
+        match read {
+            Ok((slice, Ok(payroll))) => self.committed = (slice, payroll),
+            Ok((slice, Err(error))) => {
+                tracing::error!("coinbases pay nobody themselves for a while: {error}");
+                self.committed = (slice, Payroll::default());
+            }
+            Err(error) => tracing::error!("a payroll was not read: {error}"),
+        }
+    }
+}
+
+/// Bytes of both extranonces in a coinbase.
+const EXTRANONCES: usize = EXTRANONCE1_SIZE + EXTRANONCE2_SIZE;
 
 /// What the last job was made of, and when.
 #[derive(Debug)]
@@ -353,7 +413,8 @@ impl JobState {
     }
 
     fn add(&mut self, job: Arc<Job>, seen: &Arc<Seen>) {
-        self.origins.push((job.id.get(), Arc::clone(seen)));
+        let all = successors(Some(&job), |job| job.smaller.as_ref());
+        self.origins.extend(all.map(|job| (job.id.get(), Arc::clone(seen))));
         let jobs = self.jobs.with(job, &Limits::default());
         self.origins.retain(|(id, _)| jobs.find(*id).is_some());
         self.jobs = Arc::new(jobs);
@@ -390,7 +451,7 @@ mod tests {
             "transactions": [{"data": "0102", "txid": "07".repeat(32)}],
         }).to_string());
         let template = template.unwrap();
-        let facts = stratum::JobTemplate {
+        let facts = JobTemplate {
             height: template.height,
             version: template.version,
             prev_hash: template.prev_hash,
@@ -408,7 +469,7 @@ mod tests {
     }
 
     fn announcement(writers: usize, metrics: &Metrics) -> Announcement {
-        let template = stratum::JobTemplate {
+        let template = JobTemplate {
             height: 1,
             version: 4,
             prev_hash: [0; 32],

@@ -18,6 +18,7 @@ pub mod coinbase;
 pub mod config;
 pub mod demo;
 pub mod devchain;
+pub mod direct;
 pub mod energy_desk;
 pub mod front;
 pub mod handover;

@@ -30,7 +30,8 @@ use crate::{
     blocks::{Desk, Finder, Follower},
     clock::Clock,
     coinbase::EXTRANONCE2_SIZE,
-    config::Config,
+    config::{Config, PayoutConfig},
+    direct::{DirectPay, Payroll},
     energy_desk::EnergyDesk,
     front::{Front, FrontError, Frozen, Shared, door::Rules, ports::Port},
     handover::{FrozenPeer, State},
@@ -159,7 +160,8 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     let wages = running.wages(&config, &nodes, &templates);
     let desk = Desk { nodes, ledger: ledger_handle.clone() };
     let (tracked_in, tracked) = mpsc::channel(BLOCK_QUEUE);
-    let finder = Finder { desk: desk.clone(), found, origins, tracked: tracked_in };
+    let own = (config.payout.payee.script.clone(), config.network.to_bitcoin());
+    let finder = Finder { desk: desk.clone(), found, origins, tracked: tracked_in, own };
     running.spawn("blocks", finder.run());
     let follower = Follower { desk, tracked, templates: templates.clone(), maturity: MATURITY };
     running.spawn("chain", follower.run());
@@ -177,7 +179,9 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
         announce,
         notice: notice_in,
         origins: origins_in,
-        newest_slice,
+        direct: direct(&config),
+        committed: (newest_slice, Payroll::default()),
+        reading: JoinSet::new(),
         clock,
         metrics: metrics.jobs.clone(),
         resume: taken.jobs,
@@ -404,6 +408,13 @@ fn watching(config: &Config) -> WatchSettings {
         max_age: config.template_max_age,
         ..WatchSettings::default()
     }
+}
+
+/// How coinbases pay miners themselves, where they do.
+fn direct(config: &Config) -> Option<DirectPay> {
+    let PayoutConfig { scheme, account, fee, direct, .. } = &config.payout;
+    let (path, own) = (config.ledger.path.clone(), account.clone());
+    direct.map(|config| DirectPay { path, scheme: *scheme, own, fee: *fee, config })
 }
 
 fn open_ledger(config: &Config, clock: Clock) -> Result<(Ledger, EnergyDesk), StartError> {

@@ -28,6 +28,7 @@ use ledger::{SliceHead, WorkerId};
 use pool::clock::Clock;
 use pool::coinbase::Payee;
 use pool::config::{Ack, JobsConfig};
+use pool::direct::Payroll;
 use pool::front::{
     Front, Shared,
     door::Rules,
@@ -208,7 +209,9 @@ fn work(clock: Clock, ledger: LedgerHandle, max_age: Duration) -> Work {
         announce,
         notice: notice_in,
         origins,
-        newest_slice: SliceHead::NONE,
+        direct: None,
+        committed: (SliceHead::NONE, Payroll::default()),
+        reading: JoinSet::new(),
         resume: JobState::default(),
         clock,
         metrics: Metrics::new().unwrap().jobs,

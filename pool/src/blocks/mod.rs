@@ -14,7 +14,8 @@ pub use follow::{Follower, Tracked};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ledger::{BlockId, Candidate, SliceIndex, WorkerId};
+use bitcoin::{ScriptBuf, Transaction, consensus::encode::deserialize};
+use ledger::{BlockId, Candidate, Direct, SliceIndex, WorkerId};
 use stratum::v1::server::AcceptedShare;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -24,6 +25,7 @@ use tokio::{
 
 use crate::{
     coinbase::assemble_block,
+    direct,
     ledger_task::LedgerUnavailable,
     node::{Seen, Template},
 };
@@ -37,7 +39,7 @@ pub(crate) const RECORD_FIRST: Duration = Duration::from_millis(500);
 const SLOWER_NODES: Duration = Duration::from_secs(8);
 /// Jobs whose templates are kept for each tip: more than any session keeps. A tip that stays for a
 /// day must not fill the memory.
-const JOBS_PER_TIP: usize = 128;
+const JOBS_PER_TIP: usize = 1024;
 
 /// A share that is a block, and the ledger's number of the worker that found it.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub struct Finder {
     pub origins: mpsc::Receiver<(u64, Arc<Seen>)>,
     /// Where the follower hears of new blocks.
     pub tracked: mpsc::Sender<Tracked>,
+    /// The pool's own output, and the network that the others' addresses are of.
+    pub own: (ScriptBuf, bitcoin::Network),
 }
 
 impl Finder {
@@ -78,7 +82,7 @@ impl Finder {
                 Some((job, seen)) = self.origins.recv() => origins.add(job, seen),
                 found = self.found.recv() => {
                     let Some(found) = found else { break };
-                    if let Some(candidate) = origins.candidate(&found) {
+                    if let Some(candidate) = origins.candidate(&found, &self.own) {
                         let (desk, tracked) = (self.desk.clone(), self.tracked.clone());
                         under_way.spawn(deliver(desk, candidate, tracked, found.recorded));
                     }
@@ -171,15 +175,22 @@ impl Origins {
         }
     }
 
-    fn candidate(&self, Found { finder, share, .. }: &Found) -> Option<Candidate> {
+    fn candidate(
+        &self,
+        Found { finder, share, .. }: &Found,
+        (own, network): &(ScriptBuf, bitcoin::Network),
+    ) -> Option<Candidate> {
         let hash = shown(&share.judged.hash);
         let Some(seen) = self.jobs.get(&share.job.id.get()) else {
             tracing::error!("block {hash} is of a job whose template is gone");
             return None;
         };
-        let block = assemble_block(&share.judged.header, &share.coinbase(), &seen.template);
-        match block {
-            Ok(block) => Some(candidate(share, *finder, &seen.template, block)),
+        let coinbase = share.coinbase();
+        let direct = deserialize::<Transaction>(&coinbase)
+            .map(|coinbase| direct::paid(&coinbase, own, *network))
+            .unwrap_or_default();
+        match assemble_block(&share.judged.header, &coinbase, &seen.template) {
+            Ok(block) => Some(candidate(share, *finder, &seen.template, direct, block)),
             Err(error) => {
                 tracing::error!("block {hash} cannot be assembled: {error}");
                 None
@@ -192,6 +203,7 @@ fn candidate(
     share: &AcceptedShare,
     finder: WorkerId,
     template: &Template,
+    direct: Vec<Direct>,
     block: Vec<u8>,
 ) -> Candidate {
     Candidate {
@@ -201,6 +213,7 @@ fn candidate(
         network_work: share.job.template.network_target.work(),
         finder,
         committed_slice: SliceIndex::new(share.job.tag),
+        direct,
         block,
         at: share.at,
     }

@@ -113,8 +113,9 @@ impl Differences {
     }
 
     fn payout(&mut self, old: &PayoutConfig, new: &PayoutConfig) {
-        let PayoutConfig { scheme, reserve, account, payee, fee } = old;
+        let PayoutConfig { scheme, direct, reserve, account, payee, fee } = old;
         self.fixed("payout.scheme or its window", *scheme == new.scheme);
+        self.fixed("payout.direct or its limits", *direct == new.direct);
         self.fixed("payout.reserve", *reserve == new.reserve);
         self.fixed("payout.address", *account == new.account);
         self.fixed("payout.coinbase_tag", payee.tag == new.payee.tag);

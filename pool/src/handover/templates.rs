@@ -117,6 +117,8 @@ impl SavedTemplate {
             min_time: self.min_time,
             coinbase_value: Sats::from_sat(self.coinbase_value).ok()?,
             fees: self.fees.and_then(|fees| Sats::from_sat(fees).ok()),
+            // No new job is made of it.
+            weight: None,
             transactions: transactions.collect::<Option<_>>()?,
             witness_commitment: self.witness_commitment,
             // Only the node that gave it could make use of these, and it is asked anew.

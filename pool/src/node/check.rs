@@ -31,7 +31,7 @@ pub(super) fn check(template: &Template, network: Network) -> Result<(), Templat
     check_header(template)?;
     check_value(template, network)?;
     let mut wtxids = Vec::with_capacity(template.transactions.len());
-    let mut has_witness = false;
+    let (mut has_witness, mut weight) = (false, 0_u64);
     for (index, transaction) in template.transactions.iter().enumerate() {
         let untrue = |what: &'static str| TemplateError::Untrue {
             field: "transactions",
@@ -43,8 +43,16 @@ pub(super) fn check(template: &Template, network: Network) -> Result<(), Templat
             return Err(untrue("has another txid than the node says"));
         }
         let wtxid = parsed.compute_wtxid();
+        weight = weight.saturating_add(parsed.weight().to_wu());
         has_witness |= wtxid.to_byte_array() != transaction.txid;
         wtxids.push(wtxid);
+    }
+    // Coinbases are made as long as the transactions leave room for.
+    if template.weight.is_some_and(|said| said != weight) {
+        return Err(TemplateError::Untrue {
+            field: "transactions.weight",
+            why: format!("they weigh {weight}"),
+        });
     }
     let Some(commitment) = &template.witness_commitment else {
         if !has_witness {
@@ -147,6 +155,7 @@ mod tests {
             min_time: 1_699_999_999,
             coinbase_value: Sats::from_sat(FIRST_SUBSIDY + 10).unwrap(),
             fees: Some(Sats::from_sat(10).unwrap()),
+            weight: None,
             witness_commitment: Some(commitment_script(vec![transaction.compute_wtxid()])),
             transactions: vec![TemplateTransaction {
                 txid: transaction.compute_txid().to_byte_array(),

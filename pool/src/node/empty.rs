@@ -63,6 +63,7 @@ pub(super) fn template(
         min_time,
         coinbase_value: subsidy(height, network),
         fees: Some(Sats::ZERO),
+        weight: Some(0),
         transactions: Vec::new(),
         witness_commitment: commits.then(|| commitment_script(Vec::new())),
         longpollid: String::new(),

@@ -34,6 +34,8 @@ pub struct Template {
     pub coinbase_value: Sats,
     /// The fees in it, where the node says them of every transaction.
     pub fees: Option<Sats>,
+    /// What the transactions besides the coinbase weigh, where the node says it of every one.
+    pub weight: Option<u64>,
     /// Transactions besides the coinbase, in order.
     pub transactions: Vec<TemplateTransaction>,
     /// The script of the witness commitment's output, for exactly these transactions.
@@ -133,6 +135,7 @@ impl Template {
             min_time: unsigned("mintime", raw.mintime)?,
             coinbase_value,
             fees: fees(&raw.transactions)?,
+            weight: raw.transactions.iter().map(|one| one.weight).sum(),
             transactions: raw.transactions.iter().map(transaction).collect::<Result<_, _>>()?,
             witness_commitment: raw
                 .default_witness_commitment
@@ -173,6 +176,7 @@ struct RawTransaction<'a> {
     #[serde(borrow)]
     txid: Cow<'a, str>,
     fee: Option<i64>,
+    weight: Option<u64>,
 }
 
 /// The sum of all fees; `None` where one is not said (BIP 22 leaves that open).

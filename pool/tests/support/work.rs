@@ -9,6 +9,7 @@ use ledger::SliceHead;
 use pool::clock::Clock;
 use pool::coinbase::{Payee, assemble_block};
 use pool::config::JobsConfig;
+use pool::direct::Payroll;
 use pool::jobs::{Announcement, JobMaker, JobState};
 use pool::ledger_task::LedgerHandle;
 use pool::metrics::Metrics;
@@ -84,7 +85,9 @@ impl Work {
             notice,
             origins: origins_in,
             resume: JobState::default(),
-            newest_slice: SliceHead::NONE,
+            direct: None,
+            committed: (SliceHead::NONE, Payroll::default()),
+            reading: JoinSet::new(),
             clock,
             metrics: Metrics::new().unwrap().jobs,
         };

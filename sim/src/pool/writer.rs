@@ -170,6 +170,7 @@ fn candidate(share: &AcceptedShare, finder: WorkerId) -> Candidate {
         network_work: network_target().work(),
         finder,
         committed_slice: SliceIndex::new(share.job.tag),
+        direct: Vec::new(),
         block: [&share.judged.header[..], &[1], &share.coinbase()].concat(),
         at: share.at,
     }
