@@ -33,6 +33,7 @@ mod window;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use rusqlite::Connection;
 use units::UnixMillis;
 
@@ -249,9 +250,10 @@ fn set_up_writer(conn: &Connection) -> Result<(), LedgerError> {
             "its disk cannot hold a write-ahead log (journal mode {mode}): use a local disk"
         )));
     }
+    let synchronous = if stands(Defence::SyncedCommit) { "FULL" } else { "OFF" };
+    conn.pragma_update(None, "synchronous", synchronous)?;
     conn.execute_batch(
-        "PRAGMA synchronous = FULL;
-         PRAGMA fullfsync = ON;
+        "PRAGMA fullfsync = ON;
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA cache_size = -2048;
          PRAGMA temp_store = MEMORY;",

@@ -4,7 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod block_life;
+mod kills;
 mod node_loss;
+#[path = "../../../ledger/tests/power/oracle.rs"]
+#[expect(dead_code, reason = "the tests of the ledger need the rest")]
+mod oracle;
 mod ports;
 mod real;
 mod refusals;
