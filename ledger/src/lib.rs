@@ -54,7 +54,7 @@ pub use ledger::{
 };
 pub use settle::CreditKind;
 pub use split::{SplitError, split};
-pub use store::Reader;
+pub use store::{Reader, backup, restore};
 pub use types::{
     AccountId, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme, Settings, Share,
     SliceHead, SliceIndex, WorkerId,

@@ -12,6 +12,7 @@
 //! Numbers that may pass 2^63 are blobs of 16 bytes, big-endian, so that their byte order is
 //! their numeric order; satoshis, share numbers and milliseconds are integers.
 
+mod backup;
 mod lock;
 mod log;
 mod project;
@@ -41,6 +42,7 @@ use self::lock::Lock;
 pub(crate) use self::query::{BlockRow, Queries};
 pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
 
+pub use self::backup::{backup, restore};
 pub use self::reader::Reader;
 pub(crate) use self::state::State;
 use crate::error::LedgerError;

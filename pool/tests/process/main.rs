@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod block_life;
+mod copies;
 mod kills;
 mod node_loss;
 #[path = "../../../ledger/tests/power/oracle.rs"]
