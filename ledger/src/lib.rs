@@ -28,6 +28,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+mod aggregate;
 mod block;
 mod coverage;
 mod error;
@@ -60,6 +61,6 @@ pub use types::{
     SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
-    AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView, EnergyHour,
-    MeterView, Totals, UnresolvedBlock, WorkerView,
+    AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
+    CreditView, EnergyHour, MeterView, Totals, UnresolvedBlock, WorkerView,
 };

@@ -12,6 +12,7 @@
 //! Numbers that may pass 2^63 are blobs of 16 bytes, big-endian, so that their byte order is
 //! their numeric order; satoshis, share numbers and milliseconds are integers.
 
+mod aggregate;
 mod backup;
 mod lock;
 mod log;

@@ -104,8 +104,8 @@ impl Said {
                     account.2 += i128::from(sats);
                 }
             }
-            "worker_opened" | "block_submitted" | "block_orphaned" | "block_restored"
-            | "block_abandoned" => {}
+            "worker_opened" | "aggregated" | "block_submitted" | "block_orphaned"
+            | "block_restored" | "block_abandoned" => {}
             other => panic!("an event that these tests do not make: {other}"),
         }
         let negative = |(_, immature, mature): &&(String, i128, i128)| *immature < 0 || *mature < 0;
