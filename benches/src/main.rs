@@ -8,6 +8,7 @@
 //! Units: every rate is in units of the case's own kind (hashes, shares) per second of wall-clock
 //! time.
 
+mod books;
 mod cases;
 mod clock;
 mod delays;
@@ -91,6 +92,8 @@ enum Command {
     Load(load::Options),
     /// Start our pool and measure it: shares, memory, new work.
     Pool(service::Options),
+    /// Settle a block over millions of shares, in a process that has just started.
+    Settle(books::settle::Options),
 }
 
 fn main() -> ExitCode {
@@ -119,6 +122,11 @@ fn results(options: &Options) -> Said {
         Some(Command::Load(load)) => load::run(load, &clock::read())
             .map(|report| if load.json { report.json().to_string() } else { report.text() })
             .map_err(|error| error.to_string()),
+        Some(Command::Settle(settle)) => match books::settle::run(settle, &clock::read()) {
+            Ok(None) => return Said { text: None, failures: Vec::new() },
+            Ok(Some(done)) => Ok(if settle.json { done.json().to_string() } else { done.text() }),
+            Err(error) => Err(error.to_string()),
+        },
         Some(Command::Pool(service::Options {
             command: Some(service::Command::Soak(soak)),
             ..

@@ -258,6 +258,8 @@ defences! {
     // A crash.
     /// A share is answered once it is on disk.
     DurableAnswer = "durable-answer",
+    /// What is written down is on disk before it is called written.
+    SyncedCommit = "synced-commit",
     /// Blocks whose fate is open are looked for, and handed in, after a restart.
     OpenBlocks = "open-blocks",
     /// A record of the embedded chain that was cut short is cut off.

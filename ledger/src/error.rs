@@ -12,9 +12,33 @@ use crate::types::{BlockId, SliceIndex, WorkerId};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
+    /// The file in a copy's place is another ledger.
+    #[error("{path} is another ledger than the one that was copied: move it away first")]
+    AnotherLedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A ledger that a copy is to replace has gone on since the copy was made.
+    #[error(
+        "{path} has {has} events and the copy {copied}: move it away if the later ones are to go"
+    )]
+    BeyondCopy {
+        /// The ledger's file.
+        path: PathBuf,
+        /// Its events.
+        has: u64,
+        /// Those of the copy.
+        copied: u64,
+    },
     /// The stored data contradicts itself.
     #[error("the ledger is damaged: {0}")]
     Damaged(String),
+    /// A copy is to be made where there is a file.
+    #[error("there is a file at {path} already: a copy replaces none")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process (or another handle in this one) writes to it.
     #[error("the ledger {path} is in use by another pool: stop it first, or name another file")]
     Locked {

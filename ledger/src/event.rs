@@ -4,6 +4,7 @@
 //! | kind | bytes |
 //! |---|---|
 //! | `shares` | the packed shares of a batch (see `packed.rs`) |
+//! | `aggregated` | what each worker did in ten minutes (see `aggregate.rs`) |
 //! | `batch` | the same in logs of the first format, as records (see `record.rs`) |
 //! | `candidate_found` | the whole serialized block |
 //! | `block_settled`, `slice_paid` | the credits (see `record.rs`) |
@@ -22,6 +23,7 @@ use crate::types::BlockId;
 #[serde(tag = "kind", content = "body", rename_all = "snake_case")]
 pub(crate) enum Event {
     AccountOpened(AccountOpened),
+    Aggregated(Aggregated),
     /// A batch as logs of the first format have it; none is written any more.
     Batch(Batch),
     BlockAbandoned(BlockSeen),
@@ -202,6 +204,15 @@ pub(crate) struct SlicePaid {
     pub(crate) sats: u64,
     /// How many credits follow.
     pub(crate) credits: u64,
+}
+
+/// What every worker did since the aggregate before, or since the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Aggregated {
+    /// When it ends, in milliseconds.
+    pub(crate) until: u64,
+    /// How many workers did something.
+    pub(crate) workers: u64,
 }
 
 impl Event {

@@ -14,8 +14,11 @@ use std::path::Path;
 use defences::{Defence, stands};
 use units::{UnixMillis, Work};
 
+use crate::aggregate;
 use crate::error::{LedgerError, Refusal};
-use crate::event::{AccountOpened, Batch, Event, ExtranoncesLeased, SliceClosed, WorkerOpened};
+use crate::event::{
+    AccountOpened, Aggregated, Batch, Event, ExtranoncesLeased, SliceClosed, WorkerOpened,
+};
 use crate::packed;
 use crate::slice::{self, HeadParts};
 use crate::store::{Recorder, State, Store};
@@ -147,6 +150,7 @@ impl Ledger {
             self.newest = self.store.transact("closing a slice", |record| {
                 let closed = SliceClosed { root: open_root(record)?, ..open_sums(record.state()) };
                 record.record(now, &Event::SliceClosed(closed), None)?;
+                aggregate_when_due(record, now)?;
                 Ok(record.state().newest)
             })?;
         }
@@ -193,6 +197,14 @@ impl Ledger {
         })?;
         Ok(first..end)
     }
+}
+
+/// Writes down what every worker did, every ten minutes.
+fn aggregate_when_due(record: &mut Recorder<'_>, now: UnixMillis) -> Result<(), LedgerError> {
+    let Some(all) = record.queries().aggregate(now)? else { return Ok(()) };
+    let workers = u64::try_from(all.len()).map_err(|_| LedgerError::Overflow("workers"))?;
+    let event = Event::Aggregated(Aggregated { until: now.get(), workers });
+    record.record(now, &event, Some(&aggregate::encode(&all)))
 }
 
 /// The worker of this name in this account, opened when new.

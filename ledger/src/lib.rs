@@ -28,6 +28,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+mod aggregate;
 mod block;
 mod coverage;
 mod error;
@@ -54,12 +55,12 @@ pub use ledger::{
 };
 pub use settle::CreditKind;
 pub use split::{SplitError, split};
-pub use store::Reader;
+pub use store::{Reader, backup, restore};
 pub use types::{
     AccountId, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme, Settings, Share,
     SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
-    AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView, EnergyHour,
-    MeterView, Totals, UnresolvedBlock, WorkerView,
+    AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
+    CreditView, EnergyHour, MeterView, Totals, UnresolvedBlock, WorkerView,
 };

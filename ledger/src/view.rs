@@ -108,6 +108,30 @@ pub struct WorkerView {
     pub meters: Vec<MeterView>,
 }
 
+/// What a worker did in ten minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aggregate {
+    /// When they end: the first slice that was closed after ten minutes by the clock.
+    pub until: UnixMillis,
+    /// Shares accepted.
+    pub shares: u64,
+    /// Their work.
+    pub work: Work,
+    /// Energy of counted readings that came in.
+    pub energy: MicroJoules,
+}
+
+/// How much is kept of all aggregates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AggregatesKept {
+    /// How many.
+    pub aggregates: u64,
+    /// Lines of workers in them.
+    pub workers: u64,
+    /// Bytes of all of them in the log.
+    pub bytes: u64,
+}
+
 /// A meter as its last reading left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterView {

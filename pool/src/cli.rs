@@ -61,6 +61,10 @@ enum Command {
     Balances(TableArgs),
     /// List payouts
     Payouts(TableArgs),
+    /// Copy the ledger to a new file, while the pool runs or not, and audit the copy
+    Backup(BackupArgs),
+    /// Put a copy in the place of a ledger that is gone, or that the copy has all events of
+    Restore(RestoreArgs),
     /// Recompute everything from the event log and compare
     Verify {
         #[command(subcommand)]
@@ -88,6 +92,23 @@ struct TableArgs {
     /// One JSON document instead of a table
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct BackupArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The new file
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// What `backup` made
+    copy: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +193,14 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Blocks(args) => show(&args, tables::Table::Blocks),
         Command::Balances(args) => show(&args, tables::Table::Balances),
         Command::Payouts(args) => show(&args, tables::Table::Payouts),
+        Command::Backup(args) => {
+            let (config, _) = read(&args.file)?;
+            copied(&args.output, ledger::backup(&config.ledger.path, &args.output))
+        }
+        Command::Restore(args) => {
+            let (config, _) = read(&args.file)?;
+            copied(&config.ledger.path, ledger::restore(&args.copy, &config.ledger.path))
+        }
         Command::Verify { what: Verify::Ledger(args) } => verify(&args),
     }
 }
@@ -375,6 +404,16 @@ fn show(args: &TableArgs, table: tables::Table) -> Result<(), Failure> {
     let (config, _) = read(&args.file)?;
     let text = tables::render(&config.ledger.path, table, args.json).map_err(Failure::Failed)?;
     println!("{text}");
+    Ok(())
+}
+
+/// Says what is in a copy that was made or put back.
+fn copied(
+    to: &std::path::Path,
+    done: Result<ledger::verify::VerifyReport, ledger::LedgerError>,
+) -> Result<(), Failure> {
+    let report = done.map_err(|error| Failure::Failed(error.to_string()))?;
+    println!("{}\n{}", to.display(), tables::verified(&report));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::packed;
 use crate::record::{self, Entry};
 
 /// A row of the log.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct LogRow {
     pub(super) seq: u64,
     pub(super) at: UnixMillis,

@@ -12,6 +12,8 @@
 //! Numbers that may pass 2^63 are blobs of 16 bytes, big-endian, so that their byte order is
 //! their numeric order; satoshis, share numbers and milliseconds are integers.
 
+mod aggregate;
+mod backup;
 mod lock;
 mod log;
 mod project;
@@ -33,6 +35,7 @@ mod window;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use rusqlite::Connection;
 use units::UnixMillis;
 
@@ -40,6 +43,7 @@ use self::lock::Lock;
 pub(crate) use self::query::{BlockRow, Queries};
 pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
 
+pub use self::backup::{backup, restore};
 pub use self::reader::Reader;
 pub(crate) use self::state::State;
 use crate::error::LedgerError;
@@ -249,9 +253,10 @@ fn set_up_writer(conn: &Connection) -> Result<(), LedgerError> {
             "its disk cannot hold a write-ahead log (journal mode {mode}): use a local disk"
         )));
     }
+    let synchronous = if stands(Defence::SyncedCommit) { "FULL" } else { "OFF" };
+    conn.pragma_update(None, "synchronous", synchronous)?;
     conn.execute_batch(
-        "PRAGMA synchronous = FULL;
-         PRAGMA fullfsync = ON;
+        "PRAGMA fullfsync = ON;
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA cache_size = -2048;
          PRAGMA temp_store = MEMORY;",

@@ -9,7 +9,7 @@ use units::{UnixMillis, Work};
 use super::state::{State, Weight, next};
 use super::values::{Instant, Wide};
 use super::window::{SUM_EVERY, encode_sums};
-use super::{project_block, project_energy, project_reserve, tally};
+use super::{aggregate, project_block, project_energy, project_reserve, tally};
 use crate::error::LedgerError;
 use crate::event::{
     AccountOpened, Batch, Event, ExtranoncesLeased, KeyPinned, SliceClosed, WorkerOpened,
@@ -31,6 +31,7 @@ pub(super) fn apply(
         || data.ok_or_else(|| LedgerError::damaged(format!("event {seq} has lost its bytes")));
     match event {
         Event::AccountOpened(body) => account_opened(conn, state, body)?,
+        Event::Aggregated(body) => aggregate::apply(conn, seq, body, data()?)?,
         Event::Batch(body) => add_all(state, body, record::decode_shares(data()?)?.into_iter())?,
         Event::BlockAbandoned(body) => project_block::abandoned(conn, at, body)?,
         Event::BlockMatured(body) => project_block::matured(conn, state, at, body)?,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use units::{BasisPoints, Sats, Work};
+use units::{BasisPoints, Sats, UnixMillis, Work};
 
 use super::state::{State, Tally};
 use super::values::{Amount, Instant, Wide};
 use super::window::Weights;
-use super::{project_energy, project_reserve, rounds, rows, window};
+use super::{aggregate, project_energy, project_reserve, rounds, rows, window};
+use crate::aggregate::Done;
 use crate::block::{BlockState, display_hex};
 use crate::error::LedgerError;
 use crate::reserve::{Pay, Rate};
@@ -70,6 +71,11 @@ impl<'a> Queries<'a> {
             Ok(SliceRow { account, name, work: tally.work, shares: tally.shares })
         };
         state.open.rows().into_iter().map(row).collect()
+    }
+
+    /// The aggregate that is to be written down at `at`, if any is.
+    pub(crate) fn aggregate(&self, at: UnixMillis) -> Result<Option<Vec<Done>>, LedgerError> {
+        aggregate::due(self.conn, at)
     }
 
     pub(crate) fn block(&self, hash: &BlockId) -> Result<Option<BlockRow>, LedgerError> {

@@ -13,13 +13,13 @@ use super::state::Tally;
 use super::tail::Tail;
 use super::values::{Amount, Instant, Wide};
 use super::window::Weights;
-use super::{BUSY, CACHED_STATEMENTS, rows, schema, tally, window};
+use super::{BUSY, CACHED_STATEMENTS, aggregate, rows, schema, tally, window};
 use crate::error::LedgerError;
 use crate::settle::CreditKind;
 use crate::types::{AccountId, BlockId, Scheme, SliceIndex, WorkerId};
 use crate::view::{
-    AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView, EnergyHour,
-    MeterView, Totals, WorkerView,
+    AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
+    CreditView, EnergyHour, MeterView, Totals, WorkerView,
 };
 use crate::window::{self as line, Unit};
 
@@ -139,6 +139,28 @@ impl Reader {
     }
 
     /// Runs `question` in one read transaction, with the shares that the tables have not.
+    /// What a worker did in each ten minutes, of those that end after `after` and no later than
+    /// `last`; where it did nothing there is none. O(workers) for each.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn aggregates(
+        &self,
+        worker: WorkerId,
+        after: UnixMillis,
+        last: UnixMillis,
+    ) -> Result<Vec<Aggregate>, LedgerError> {
+        self.ask("reading aggregates", |conn| aggregate::of_worker(conn, worker, after, last))
+    }
+
+    /// How much is kept of all aggregates. Reads each of them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn aggregates_kept(&self) -> Result<AggregatesKept, LedgerError> {
+        self.ask("reading aggregates", aggregate::kept)
+    }
+
     fn ask_with_tail<T>(
         &self,
         doing: &str,

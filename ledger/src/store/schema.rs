@@ -180,6 +180,15 @@ CREATE TABLE energy_hour(
     gap_ms INTEGER NOT NULL,
     PRIMARY KEY (hour, worker, meter)
 ) STRICT, WITHOUT ROWID;
+-- One row for each event aggregated, and each worker's sums as of the newest of them.
+CREATE TABLE aggregate(event INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
+CREATE INDEX aggregate_by_until ON aggregate(until);
+CREATE TABLE aggregated(
+    worker INTEGER PRIMARY KEY,
+    shares INTEGER NOT NULL,
+    work BLOB NOT NULL,
+    energy BLOB NOT NULL
+) STRICT;
 CREATE TABLE pin(worker INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT;
 CREATE TABLE total(
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -200,8 +209,10 @@ CREATE TABLE total(
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 17] = [
+const TABLE_NAMES: [&str; 19] = [
     "account",
+    "aggregate",
+    "aggregated",
     "block",
     "carry",
     "credit",

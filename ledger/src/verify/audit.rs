@@ -8,6 +8,7 @@ use defences::{Defence, stands};
 use units::{MicroJoules, Sats, Work};
 
 use super::VerifyReport;
+use super::aggregates;
 use super::blocks::Block;
 use super::body::Body;
 use super::meters::Meter;
@@ -46,6 +47,8 @@ pub(super) struct Audit<'a> {
     pub(super) pins: BTreeMap<u32, [u8; 32]>,
     pub(super) next_extranonce: u64,
     pub(super) reserve: Reserve,
+    /// By worker, as of the newest aggregate.
+    pub(super) aggregates: Vec<aggregates::Sums>,
     seen: Seen,
     /// Bits met last and the work that they ask for.
     bits: (u32, Option<u128>),
@@ -127,6 +130,7 @@ impl<'a> Audit<'a> {
             pins: BTreeMap::new(),
             next_extranonce: 0,
             reserve: Reserve::default(),
+            aggregates: Vec::new(),
             seen: Seen::default(),
             bits: (0, None),
         }
@@ -177,6 +181,7 @@ impl<'a> Audit<'a> {
         match event.kind.as_str() {
             "account_opened" => self.account_opened(&body),
             kind if shares::is_batch(kind) => self.batch(event, &body, data),
+            "aggregated" => self.aggregated(&body, data),
             "block_abandoned" => self.block_abandoned(&body),
             "block_matured" => self.block_matured(&body),
             "block_orphaned" => self.block_orphaned(&body),

@@ -17,6 +17,7 @@
 //! Memory: about 50 bytes for each account in each slice, and 16 to 32 for each share on the
 //! newest 1,000 previous blocks. Time: about a microsecond a share.
 
+mod aggregates;
 mod audit;
 mod blocks;
 mod body;

@@ -1,6 +1,10 @@
 //! The ledger as its users see it: real headers, real blocks, real files.
 
 #[cfg(test)]
+mod aggregates;
+#[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod blocks;
 #[cfg(test)]
 mod crash;

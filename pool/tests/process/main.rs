@@ -5,7 +5,12 @@
 
 mod block_life;
 mod direct;
+mod copies;
+mod kills;
 mod node_loss;
+#[path = "../../../ledger/tests/power/oracle.rs"]
+#[expect(dead_code, reason = "the tests of the ledger need the rest")]
+mod oracle;
 mod ports;
 mod real;
 mod refusals;

@@ -148,6 +148,11 @@ impl Raw {
 impl Work {
     /// The parameters of `mining.submit` for the shares of this job, found as they are asked for.
     pub(crate) fn shares(&self) -> impl Iterator<Item = Value> + use<'_> {
+        self.headers().map(|(_, share)| share)
+    }
+
+    /// The same with their headers.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = ([u8; 80], Value)> + use<'_> {
         let bytes = |at: usize| hex::decode(self.params[at].as_str().unwrap()).unwrap();
         let number =
             |at: usize| u32::from_str_radix(self.params[at].as_str().unwrap(), 16).unwrap();
@@ -165,13 +170,14 @@ impl Work {
             (0..10_000_u32).filter_map(move |nonce| {
                 let header = header(version, &prev_hash, &root, ntime, nbits, nonce);
                 self.target.is_met_by(&sha256d(&header)).then(|| {
-                    json!([
+                    let share = json!([
                         format!("{ADDRESS}.raw"),
                         self.name,
                         format!("{xn2:016x}"),
                         format!("{ntime:08x}"),
                         format!("{nonce:08x}"),
-                    ])
+                    ]);
+                    (header, share)
                 })
             })
         })

@@ -16,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::miner::ADDRESS;
 
+/// Hashes of a block that is not found here.
+const NO_BLOCKS: u32 = 2_000_000_000;
+
 /// Chain and pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) stratum: SocketAddr,
-    dir: TempDir,
+    pub(crate) dir: TempDir,
     stop: CancellationToken,
     stop_chain: CancellationToken,
     running: JoinHandle<Result<(), String>>,
@@ -30,10 +33,19 @@ pub(crate) struct Pool {
 impl Pool {
     /// At a fixed share difficulty, with more keys of `[stratum]`.
     pub(crate) async fn start(difficulty: &str, more: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), difficulty, more, NO_BLOCKS).await
+    }
+
+    /// The same with its files in `dir`, on a chain whose blocks take so many hashes.
+    pub(crate) async fn start_in(
+        dir: TempDir,
+        difficulty: &str,
+        more: &str,
+        block_work: u32,
+    ) -> Self {
         let clock = Clock::start();
         let stop_chain = CancellationToken::new();
-        let (node, chain) = serve_chain(dir.path(), clock, stop_chain.clone()).await;
+        let (node, chain) = serve_chain(dir.path(), block_work, clock, stop_chain.clone()).await;
         let text = format!(
             "[node]\nurl = \"http://{node}\"\nauth = \"user:password\"\nnetwork = \"regtest\"\n\
              timeout_seconds = 1\ntemplate_max_age_seconds = 3\n\
@@ -74,11 +86,12 @@ impl Pool {
 
 async fn serve_chain(
     dir: &Path,
+    start_work: u32,
     clock: Clock,
     stop: CancellationToken,
 ) -> (SocketAddr, JoinHandle<()>) {
     let now: node::Clock = Arc::new(move || clock.now());
-    let options = devchain::Options { start_work: 2_000_000_000, ..devchain::Options::default() };
+    let options = devchain::Options { start_work, ..devchain::Options::default() };
     let chain = DevChain::open(&dir.join("chain"), options, now).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
@@ -176,7 +176,10 @@ pub(crate) struct Miner {
     start: Instant,
     job: Option<Arc<ClientJob>>,
     xn2: u64,
-    pending: HashSet<SubmitToken>,
+    /// Shares without a verdict, each with its header where it is known.
+    pending: HashMap<SubmitToken, Option<[u8; 80]>>,
+    /// Headers of shares that were accepted.
+    pub(crate) taken: Vec<[u8; 80]>,
     pub(crate) accepted: u64,
     pub(crate) rejected: Vec<String>,
     /// What the pool wanted shown.
@@ -229,7 +232,8 @@ impl Miner {
             start,
             job: None,
             xn2: 0,
-            pending: HashSet::new(),
+            pending: HashMap::new(),
+            taken: Vec::new(),
             accepted: 0,
             rejected: Vec::new(),
             messages: Vec::new(),
@@ -260,9 +264,22 @@ impl Miner {
         if self.pending.len() > 200 {
             return;
         }
-        for solution in self.solutions(&job, SLICE) {
+        for solution in self.solutions(&job, SLICE, usize::MAX) {
             self.submit(&solution);
         }
+    }
+
+    /// Sends so many shares of the newest job, where there is one and no more are unanswered than
+    /// that, and takes what the pool says. Whether the pool is there.
+    pub(crate) fn burst(&mut self, shares: usize) -> bool {
+        if let Some(job) = self.job.clone()
+            && self.pending.len() <= shares
+        {
+            for solution in self.solutions(&job, SLICE, shares) {
+                self.submit(&solution);
+            }
+        }
+        self.exchange()
     }
 
     /// Waits for work other than `than`.
@@ -310,7 +327,7 @@ impl Miner {
 
     /// One share of a job, not sent.
     pub(crate) fn solve(&mut self, job: &ClientJob) -> Solution {
-        let found = (0..1_000).find_map(|_| self.solutions(job, SLICE).into_iter().next());
+        let found = (0..1_000).find_map(|_| self.solutions(job, SLICE, 1).pop());
         found.expect("a share in twenty million hashes")
     }
 
@@ -327,11 +344,16 @@ impl Miner {
     }
 
     fn submit(&mut self, solution: &Solution) {
-        self.pending.insert(self.session.submit(solution, moment(self.start)));
+        let header = self.job.as_ref().filter(|job| job.id == solution.job_id).map(|job| {
+            let mut header = job.header(&solution.xn2, solution.ntime, job.version);
+            header[76..].copy_from_slice(&solution.nonce.to_le_bytes());
+            header
+        });
+        self.pending.insert(self.session.submit(solution, moment(self.start)), header);
     }
 
-    /// The shares among the first nonces of the next extranonce 2.
-    fn solutions(&mut self, job: &ClientJob, nonces: u32) -> Vec<Solution> {
+    /// The first shares among the first nonces of the next extranonce 2.
+    fn solutions(&mut self, job: &ClientJob, nonces: u32, most: usize) -> Vec<Solution> {
         self.xn2 += 1;
         let xn2 = self.xn2.to_be_bytes().to_vec();
         let mut header = job.header(&xn2, job.ntime, job.version);
@@ -339,7 +361,7 @@ impl Miner {
             header[76..].copy_from_slice(&nonce.to_le_bytes());
             job.target.is_met_by(&sha256d(&header))
         };
-        let found = (0..nonces).filter(meets);
+        let found = (0..nonces).filter(meets).take(most);
         found
             .map(|nonce| Solution {
                 job_id: job.id.clone(),
@@ -374,9 +396,12 @@ impl Miner {
         match event {
             ClientEvent::Job(job) => self.job = Some(job),
             ClientEvent::Verdict { token, result, .. } => {
-                assert!(self.pending.remove(&token), "a share was answered twice");
+                let header = self.pending.remove(&token).expect("a share is answered once");
                 match result {
-                    Ok(()) => self.accepted += 1,
+                    Ok(()) => {
+                        self.accepted += 1;
+                        self.taken.extend(header);
+                    }
                     Err(error) => self.rejected.push(error.to_string()),
                 }
             }

@@ -1,0 +1,261 @@
+//! A ledger's life on a simulated disk: shares, slices, blocks that mature or lose, and what was
+//! answered on the way.
+
+use std::path::{Path, PathBuf};
+
+use ledger::{BlockId, Candidate, Ledger, LedgerError, Share, WorkerId, verify};
+use tempfile::TempDir;
+
+use crate::disk::{Dice, Disk, Loss};
+use crate::oracle;
+use crate::support::{Forge, REWARD, pplns, settings};
+use crate::vfs::Disks;
+
+/// Times that something is tried again while the disk is full, before the pool gives up; some
+/// more than a disk is full for.
+const PATIENCE: usize = 40;
+/// Times that it is tried at all.
+const TRIES: usize = 100;
+
+/// Something that a pool asks of its ledger.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Workers,
+    Shares(Vec<Share>),
+    Close,
+    Found(Candidate),
+    OnChain(BlockId, u32),
+    Orphaned(BlockId),
+    Lease,
+    /// The pool ends in order and starts again, which writes the write-ahead log back.
+    Restart,
+}
+
+/// A ledger, its disk, and what whoever asked was told.
+#[derive(Debug)]
+pub(crate) struct Life {
+    disks: &'static Disks,
+    folder: TempDir,
+    path: PathBuf,
+    ledger: Option<Ledger>,
+    forge: Forge,
+    /// Headers of all shares that were handed in, and whether each was answered as taken.
+    pub(crate) shares: Vec<([u8; 80], bool)>,
+    /// Blocks that were said to be kept.
+    pub(crate) blocks: Vec<BlockId>,
+    /// Deaths on the way.
+    pub(crate) deaths: u32,
+}
+
+/// The steps of a life, with batches of at most so many shares: the same from the same seed.
+pub(crate) fn steps(seed: u64, count: usize, batch: usize) -> Vec<Step> {
+    let mut dice = Dice::new(seed);
+    let mut forge = Forge::starting_at(seed % 4_000 * 1_000_000);
+    let (mut slices, mut open, mut found) = (0, false, Vec::new());
+    let mut steps = vec![Step::Workers];
+    while steps.len() < count {
+        let step = match dice.below(13) {
+            0..5 => {
+                open = true;
+                let last = dice.below(batch);
+                let share = |_| {
+                    let worker = WorkerId::new(if dice.one_in(3) { 2 } else { 1 });
+                    forge.share(worker, 1 + u128::try_from(dice.below(9)).unwrap())
+                };
+                Step::Shares((0..=last).map(share).collect())
+            }
+            5..8 if open => {
+                (open, slices) = (false, slices + 1);
+                Step::Close
+            }
+            8 if slices > 0 => {
+                let reward = REWARD + u64::try_from(steps.len()).unwrap();
+                let candidate = forge.candidate(WorkerId::new(1), slices, reward);
+                found.push(candidate.hash);
+                Step::Found(candidate)
+            }
+            9 | 10 if !found.is_empty() => {
+                let hash = found[dice.below(found.len())];
+                Step::OnChain(hash, if dice.one_in(3) { 100 } else { 1 })
+            }
+            11 if !found.is_empty() => Step::Orphaned(found[dice.below(found.len())]),
+            12 => Step::Restart,
+            _ => Step::Lease,
+        };
+        steps.push(step);
+    }
+    steps
+}
+
+impl Life {
+    /// On this disk, which may fail.
+    pub(crate) fn begin(disk: Disk) -> Self {
+        let disks = Disks::get();
+        let (folder, path) = disks.put(disk);
+        let mut life = Self {
+            disks,
+            folder,
+            path,
+            ledger: None,
+            forge: Forge::starting_at(0),
+            shares: Vec::new(),
+            blocks: Vec::new(),
+            deaths: 0,
+        };
+        life.open();
+        life
+    }
+
+    /// Does the steps as a pool does: what was refused for want of room is asked for again but
+    /// for shares, whose miners are told; where the disk fails the pool dies and starts anew.
+    pub(crate) fn live(&mut self, steps: &[Step], loss: Loss) {
+        for step in steps {
+            if let Step::Shares(shares) = step {
+                self.shares.extend(shares.iter().map(|share| (share.header, false)));
+            }
+            let mut tries = 0;
+            while let Err(error) = self.take(step) {
+                tries += 1;
+                assert!(tries < TRIES, "{step:?}: {error}");
+                let passing = matches!(error, LedgerError::Store { passing: true, .. });
+                if !passing || tries == PATIENCE {
+                    self.die(loss);
+                }
+                if matches!(step, Step::Shares(_)) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// One step; what it answers is put down.
+    fn take(&mut self, step: &Step) -> Result<(), LedgerError> {
+        if matches!(step, Step::Restart) {
+            self.ledger = None;
+            self.open();
+            return Ok(());
+        }
+        let ledger = self.ledger.as_mut().unwrap();
+        let now = self.forge.now();
+        match step {
+            Step::Workers => {
+                let ids = ledger.workers(&[("alice", "r"), ("bob", "r")], now)?;
+                assert_eq!(ids, [WorkerId::new(1), WorkerId::new(2)]);
+            }
+            Step::Shares(shares) => {
+                ledger.commit(shares)?;
+                let count = self.shares.len();
+                for (_, answered) in &mut self.shares[count - shares.len()..] {
+                    *answered = true;
+                }
+                self.disks.with(&self.folder, |disk| disk.answered = count);
+            }
+            Step::Close => {
+                ledger.close_slice(now)?;
+            }
+            Step::Found(candidate) => {
+                // A death may have taken slices with shares that nobody was told of.
+                let committed_slice = candidate.committed_slice.min(ledger.newest_slice().index);
+                ledger.candidate(&Candidate { committed_slice, ..candidate.clone() })?;
+                self.blocks.push(candidate.hash);
+            }
+            Step::OnChain(hash, depth) => forgive(ledger.on_chain(*hash, *depth, now).map(drop))?,
+            Step::Orphaned(hash) => forgive(ledger.orphaned(*hash, now).map(drop))?,
+            Step::Lease => {
+                ledger.lease_extranonces(16, now)?;
+            }
+            Step::Restart => {}
+        }
+        Ok(())
+    }
+
+    /// The machine or the process ends, and the pool starts on what is left.
+    fn die(&mut self, loss: Loss) {
+        self.lose_power(loss);
+        self.open();
+    }
+
+    fn lose_power(&mut self, loss: Loss) {
+        self.deaths += 1;
+        // First, since a ledger that is closed in order tidies up.
+        let left = self.disks.with(&self.folder, |disk| disk.after_power_loss(loss));
+        self.ledger = None;
+        self.disks.take(&self.folder);
+        (self.folder, self.path) = self.disks.put(left);
+    }
+
+    /// Opens the ledger. A disk that is full is waited for, one that stays broken is replaced by
+    /// what can be read of it.
+    fn open(&mut self) {
+        for tries in 1..TRIES {
+            match Ledger::open(&self.path, settings(pplns(50))) {
+                Ok(ledger) => {
+                    self.ledger = Some(ledger);
+                    return;
+                }
+                Err(LedgerError::Store { passing, .. }) if passing && tries != PATIENCE => {}
+                Err(LedgerError::Store { .. }) => self.lose_power(Loss::All),
+                Err(error) => panic!("the ledger does not open: {error}"),
+            }
+        }
+        panic!("the ledger never opens");
+    }
+
+    /// Where its disk is.
+    pub(crate) const fn folder(&self) -> &TempDir {
+        &self.folder
+    }
+
+    /// Ends the pool in order and audits what it leaves. Without a death, what was refused is
+    /// not there.
+    pub(crate) fn check(mut self) {
+        self.disks.with(&self.folder, Disk::mend);
+        self.ledger = None;
+        let said = sound(&self.path);
+        let expected = |refused: bool| {
+            let shares = self.shares.iter().filter(move |(_, answered)| *answered || refused);
+            shares.map(|(header, _)| *header)
+        };
+        if self.deaths == 0 {
+            assert_eq!(said.shares, expected(false).collect::<Vec<_>>());
+        }
+        // In the order in which they were handed in, none of them missing that was answered.
+        let mut there = said.shares.iter().peekable();
+        for (header, answered) in &self.shares {
+            if there.next_if(|share| *share == header).is_none() {
+                assert!(!answered, "a share that was answered is lost");
+            }
+        }
+        assert_eq!(there.next(), None, "a share that nobody handed in");
+        for block in &self.blocks {
+            assert!(said.blocks.contains_key(&shown(block)), "a block that was answered is lost");
+        }
+    }
+}
+
+/// That the ledger at `path` opens, is sound by its own audit, and is what its log says.
+pub(crate) fn sound(path: &Path) -> oracle::Said {
+    audit(path).unwrap_or_else(|why| panic!("{why}"));
+    oracle::read(path)
+}
+
+/// Opens the ledger at `path` and audits it.
+pub(crate) fn audit(path: &Path) -> Result<(), String> {
+    Ledger::open(path, settings(pplns(50))).map_err(|error| error.to_string())?;
+    let report = verify::ledger(path).map_err(|error| error.to_string())?;
+    if report.ok { Ok(()) } else { Err(format!("{:#?}", report.problems)) }
+}
+
+/// What a later step asks of a block in vain, because an earlier one was refused, is no fault.
+fn forgive(result: Result<(), LedgerError>) -> Result<(), LedgerError> {
+    match result {
+        Err(LedgerError::Refused(_)) => Ok(()),
+        other => other,
+    }
+}
+
+fn shown(hash: &BlockId) -> String {
+    let mut hash = *hash;
+    hash.reverse();
+    hex::encode(hash)
+}
