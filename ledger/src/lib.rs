@@ -38,6 +38,7 @@ mod record;
 mod settle;
 mod slice;
 mod split;
+mod statement;
 mod store;
 mod types;
 pub mod verify;
@@ -49,12 +50,15 @@ pub use error::{LedgerError, Refusal};
 pub use ledger::{Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_TEXT, MAX_WORKER_NAME};
 pub use settle::CreditKind;
 pub use split::{SplitError, split};
+pub use statement::{
+    AccountCredit, BlockFilter, PayoutFilter, PayoutView, Statement, StatementItem, StatementLine,
+};
 pub use store::Reader;
 pub use types::{
     AccountId, BlockId, Candidate, Committed, PinOutcome, Reading, Scheme, Settings, Share,
     SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
-    AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView, EnergyHour,
-    MeterView, Totals, UnresolvedBlock, WorkerView,
+    AccountLuck, AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView,
+    EnergyHour, MeterView, Totals, UnresolvedBlock, WorkerView,
 };

@@ -94,7 +94,8 @@ fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
     *rest = after;
 }
 
-/// The shares of a batch but for their evidence.
+/// The shares of a batch but for their evidence, with the network work of the block that each
+/// points to.
 pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, LedgerError> {
     read(bytes).ok_or_else(|| LedgerError::damaged("a batch of shares is not whole"))
 }
@@ -104,7 +105,7 @@ fn read(bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut head = head.as_slice();
     let mut count = || usize::try_from(u32::from_be_bytes(take(&mut head))).ok();
     let (blocks, works, instants) = (count()?, count()?, count()?);
-    cut::<BLOCK_BYTES>(&mut rest, blocks)?;
+    let blocks = cut::<BLOCK_BYTES>(&mut rest, blocks)?;
     let works = cut::<WORK_BYTES>(&mut rest, works)?;
     let instants = cut::<INSTANT_BYTES>(&mut rest, instants)?;
     let (shares, tail) = rest.as_chunks::<SHARE_BYTES>();
@@ -112,9 +113,10 @@ fn read(bytes: &[u8]) -> Option<Vec<Entry>> {
         let mut fields = share.as_slice();
         let worker = WorkerId::new(u32::from_be_bytes(take(&mut fields)));
         let mut pointer = || usize::from(u16::from_be_bytes(take(&mut fields)));
-        let (_block, work, instant) = (pointer(), works.get(pointer())?, instants.get(pointer())?);
-        let at = UnixMillis::new(u64::from_be_bytes(*instant));
-        Some(Entry { worker, work: u128::from_be_bytes(*work), at })
+        let (block, work) = (blocks.get(pointer())?, works.get(pointer())?);
+        let at = UnixMillis::new(u64::from_be_bytes(*instants.get(pointer())?));
+        let network_work = u128::from_be_bytes(*block.last_chunk()?);
+        Some(Entry { worker, work: u128::from_be_bytes(*work), network_work, at })
     };
     if tail.is_empty() { shares.iter().map(entry).collect() } else { None }
 }

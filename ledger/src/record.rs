@@ -17,6 +17,8 @@ use crate::types::{AccountId, Share, WorkerId};
 pub(crate) struct Entry {
     pub(crate) worker: WorkerId,
     pub(crate) work: u128,
+    /// What a block took on average then.
+    pub(crate) network_work: u128,
     pub(crate) at: UnixMillis,
 }
 
@@ -27,7 +29,12 @@ const CREDIT_BYTES: usize = 13;
 
 impl Entry {
     pub(crate) const fn of(share: &Share) -> Self {
-        Self { worker: share.worker, work: share.work.get(), at: share.at }
+        Self {
+            worker: share.worker,
+            work: share.work.get(),
+            network_work: share.network_work.get(),
+            at: share.at,
+        }
     }
 }
 
@@ -44,9 +51,9 @@ fn decode_share(record: &[u8; SHARE_BYTES]) -> Entry {
     let mut rest = record.as_slice();
     let worker = WorkerId::new(u32::from_be_bytes(take(&mut rest)));
     let work = u128::from_be_bytes(take(&mut rest));
-    let _network_work: [u8; 16] = take(&mut rest);
+    let network_work = u128::from_be_bytes(take(&mut rest));
     let at = UnixMillis::new(u64::from_be_bytes(take(&mut rest)));
-    Entry { worker, work, at }
+    Entry { worker, work, network_work, at }
 }
 
 /// The records of `credits`, one after another.
@@ -126,6 +133,9 @@ mod tests {
         let mut bytes = vec![0; SHARE_BYTES];
         (bytes[3], bytes[19], bytes[35], bytes[43]) = (1, 2, 3, 4);
         let (worker, at) = (WorkerId::new(1), UnixMillis::new(4));
-        assert_eq!(decode_shares(&bytes).unwrap(), [Entry { worker, work: 2, at }]);
+        assert_eq!(
+            decode_shares(&bytes).unwrap(),
+            [Entry { worker, work: 2, network_work: 3, at }]
+        );
     }
 }

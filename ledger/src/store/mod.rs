@@ -14,6 +14,8 @@
 
 mod lock;
 mod log;
+mod luck;
+mod payouts;
 mod project;
 mod project_block;
 mod project_energy;
@@ -23,6 +25,7 @@ mod reader;
 mod rows;
 mod schema;
 mod state;
+mod statement;
 mod tail;
 mod tally;
 mod values;

@@ -9,7 +9,7 @@ use units::{UnixMillis, Work};
 use super::state::{State, next};
 use super::values::{Instant, Wide};
 use super::window::{SUM_EVERY, encode_sums};
-use super::{project_block, project_energy, tally};
+use super::{luck, project_block, project_energy, tally};
 use crate::error::LedgerError;
 use crate::event::{
     AccountOpened, Batch, Event, ExtranoncesLeased, KeyPinned, SliceClosed, WorkerOpened,
@@ -135,6 +135,7 @@ fn slice_closed(
     state.line_end =
         state.line_end.checked_add(body.work).ok_or(LedgerError::Overflow("proven work"))?;
     insert_slice(conn, state, seq, at, body)?;
+    luck::add_slice(conn, state, SliceIndex::new(body.index))?;
     tally::save_open_rows(conn, &mut state.open)?;
     for (account, tally) in state.open.rows() {
         let sum = state.closed.entry(account).or_insert(0);

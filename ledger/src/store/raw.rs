@@ -54,6 +54,8 @@ pub(crate) struct Snapshot {
     /// By worker: covered work, summed over the hours of its meters.
     pub(crate) covered_hours: BTreeMap<u32, u128>,
     pub(crate) pins: BTreeMap<u32, [u8; 32]>,
+    /// Score by account.
+    pub(crate) luck: BTreeMap<u32, u128>,
     pub(crate) total: RawTotal,
 }
 
@@ -132,6 +134,7 @@ impl RawLedger {
             )?,
             covered_hours: covered_hours(&transaction)?,
             pins: pins(&transaction)?,
+            luck: luck(&transaction)?,
             total: total(&transaction)?,
         };
         transaction.finish()?;
@@ -288,6 +291,12 @@ fn covered_hours(conn: &Connection) -> Result<BTreeMap<u32, u128>, LedgerError> 
 fn pins(conn: &Connection) -> Result<BTreeMap<u32, [u8; 32]>, LedgerError> {
     let pins = list(conn, "SELECT worker, key FROM pin", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(pins.into_iter().collect())
+}
+
+fn luck(conn: &Connection) -> Result<BTreeMap<u32, u128>, LedgerError> {
+    let sql = "SELECT account, score FROM luck";
+    let scores = list(conn, sql, [], |row| Ok((row.get(0)?, row.get::<_, Wide>(1)?.0)))?;
+    Ok(scores.into_iter().collect())
 }
 
 fn total(conn: &Connection) -> Result<RawTotal, LedgerError> {

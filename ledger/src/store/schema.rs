@@ -19,9 +19,9 @@ use crate::error::LedgerError;
 /// Marks our files among `SQLite`'s: "WPRF".
 const APPLICATION_ID: i64 = 0x5750_5246;
 /// Format of the event log.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// Shape of the projections.
-const PROJECTIONS: i64 = 2;
+const PROJECTIONS: i64 = 3;
 
 /// The log. Triggers hold what the code promises: rows are added at the end and never changed.
 const LOG: &str = "
@@ -89,6 +89,8 @@ CREATE TABLE slice_work(
 -- Every 64th slice: each account's work in all slices up to it (account u32, work u128; 20
 -- bytes each), so that a long window is the difference of two sums.
 CREATE TABLE slice_sum(slice INTEGER PRIMARY KEY, sums BLOB NOT NULL) STRICT;
+-- The score of each account's shares in closed slices: see luck.rs.
+CREATE TABLE luck(account INTEGER PRIMARY KEY, score BLOB NOT NULL) STRICT;
 CREATE TABLE block(
     event INTEGER PRIMARY KEY,
     hash BLOB NOT NULL UNIQUE,
@@ -114,6 +116,7 @@ CREATE TABLE credit(
     sats INTEGER NOT NULL CHECK (sats > 0),
     PRIMARY KEY (block, account, kind)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX credit_by_account ON credit(account, block);
 CREATE TABLE meter(
     worker INTEGER NOT NULL,
     meter TEXT NOT NULL,
@@ -167,11 +170,12 @@ CREATE TABLE total(
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 13] = [
+const TABLE_NAMES: [&str; 14] = [
     "account",
     "block",
     "credit",
     "energy_hour",
+    "luck",
     "meter",
     "pin",
     "slice",

@@ -173,7 +173,7 @@ fn add_cut(
 }
 
 /// The events between which a slice's batches lie.
-fn bounds(conn: &Connection, slice: SliceIndex) -> Result<(u64, u64), LedgerError> {
+pub(super) fn bounds(conn: &Connection, slice: SliceIndex) -> Result<(u64, u64), LedgerError> {
     let mut statement = conn.prepare_cached(
         "SELECT coalesce((SELECT close_event FROM slice WHERE idx = ?1 - 1), 0), close_event
          FROM slice WHERE idx = ?1",

@@ -10,6 +10,7 @@ use units::{MicroJoules, Sats, Work};
 use super::VerifyReport;
 use super::blocks::Block;
 use super::body::Body;
+use super::luck::Luck;
 use super::meters::Meter;
 use super::pow;
 use super::root::slice_root;
@@ -43,6 +44,7 @@ pub(super) struct Audit<'a> {
     pub(super) meters: HashMap<(u32, String), Meter>,
     pub(super) pins: BTreeMap<u32, [u8; 32]>,
     pub(super) next_extranonce: u64,
+    pub(super) luck: Luck,
     seen: Seen,
     /// Bits met last and the work that they ask for.
     bits: (u32, Option<u128>),
@@ -120,6 +122,7 @@ impl<'a> Audit<'a> {
             meters: HashMap::new(),
             pins: BTreeMap::new(),
             next_extranonce: 0,
+            luck: Luck::default(),
             seen: Seen::default(),
             bits: (0, None),
         }
@@ -235,6 +238,7 @@ impl<'a> Audit<'a> {
         worker.work = worker.work.saturating_add(work);
         let row = self.open.entry(worker.account).or_default();
         *row = (row.0.saturating_add(1), row.1.saturating_add(work));
+        self.luck.share(worker.account, work, network_work);
         let hash = pow::double_sha256(&header);
         let proven = pow::proves(&hash, work) || !stands(Defence::AuditProof);
         if work == 0 || !proven {
@@ -257,6 +261,7 @@ impl<'a> Audit<'a> {
     fn slice_closed(&mut self, seq: u64, body: &Body) -> Result<(), Fault> {
         let index = length(self.slices.len()).saturating_add(1);
         let rows = rows(&core::mem::take(&mut self.open));
+        self.luck.close();
         let shares = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.1));
         let work = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.2));
         let leaves = rows.iter().map(|(account, shares, work)| {

@@ -25,6 +25,7 @@ impl Audit<'_> {
         if snapshot.pins != self.pins {
             found.push("the table of pinned keys differs from the log".to_owned());
         }
+        self.luck.compare(&snapshot.luck, &mut found);
         self.compare_total(&snapshot.total, &mut found);
         found.into_iter().for_each(|problem| self.problem(problem));
         Ok(())

@@ -9,11 +9,15 @@ mod energy;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod luck;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

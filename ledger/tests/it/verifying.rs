@@ -77,6 +77,7 @@ fn tables_that_differ_from_the_log_are_found() {
         ("DELETE FROM credit WHERE kind = 1", "credits nothing where it should credit"),
         ("INSERT INTO pin VALUES (1, zeroblob(32))", "pinned keys"),
         ("DELETE FROM worker WHERE id = 2", "table of workers"),
+        ("UPDATE luck SET score = zeroblob(16) WHERE account = 1", "blocks expected"),
         ("UPDATE total SET tallied = 1", "as of event 1, which cannot be"),
         ("UPDATE total SET tallied = 1000", "as of event 1000, which cannot be"),
         ("INSERT INTO slice_work VALUES (4, 1, 1, zeroblob(16))", "the open slice"),
