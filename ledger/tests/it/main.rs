@@ -9,6 +9,8 @@ mod energy;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod luck;
 #[cfg(test)]
 mod random;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod block_life;
+mod money;
 mod node_loss;
 mod ports;
 mod real;
