@@ -174,6 +174,10 @@ defences! {
     WorkersListed = "workers-listed",
     /// An answer lists so many meters.
     MetersListed = "meters-listed",
+    /// An answer has a page of blocks or credits, and a statement so many lines.
+    PageLength = "page-length",
+    /// No cell of a table for spreadsheets begins a formula.
+    CsvFormula = "csv-formula",
 
     // The node.
     /// The node is on the configured network.
@@ -232,6 +236,8 @@ defences! {
     NotALedger = "not-a-ledger",
     /// A ledger of a later version is left alone.
     NewerLedger = "newer-ledger",
+    /// An account that brings fewer blocks than its shares should is named.
+    WithheldBlocks = "withheld-blocks",
     /// A block's credits are worked out once.
     SettledOnce = "settled-once",
     /// What is mature stays.

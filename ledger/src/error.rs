@@ -174,6 +174,12 @@ pub enum Refusal {
         /// How many.
         slices: u64,
     },
+    /// A statement would have more lines than were asked for.
+    #[error("the statement has more than {most} lines: ask for a shorter time")]
+    StatementTooLong {
+        /// The most that were asked for.
+        most: u32,
+    },
     /// A text in a request is longer than is kept.
     #[error("{what} of {bytes} bytes, the most is {most}")]
     TooLong {

@@ -42,6 +42,7 @@ mod score;
 mod settle;
 mod slice;
 mod split;
+mod statement;
 mod store;
 mod types;
 pub mod verify;
@@ -55,12 +56,15 @@ pub use ledger::{
 };
 pub use settle::CreditKind;
 pub use split::{SplitError, split};
+pub use statement::{
+    AccountCredit, BlockFilter, PayoutFilter, PayoutView, Statement, StatementItem, StatementLine,
+};
 pub use store::{Reader, backup, restore};
 pub use types::{
     AccountId, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme, Settings, Share,
     SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
-    AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
-    CreditView, EnergyHour, MeterView, Totals, UnresolvedBlock, WorkerView,
+    AccountLuck, AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts,
+    BlockView, CreditView, EnergyHour, MeterView, Totals, UnresolvedBlock, WorkerView,
 };

@@ -241,6 +241,22 @@ pub struct CreditView {
     pub sats: Sats,
 }
 
+/// The blocks that an account's shares were expected to find, and those that it found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccountLuck {
+    /// Payout address.
+    pub account: String,
+    /// Blocks expected of its shares in closed slices, in parts of 2^64: the sum of
+    /// floor(work x 2^64 / network work), with the network work at each share.
+    pub score: u128,
+    /// Blocks that it found, whatever became of them.
+    pub found: u64,
+    /// Those of them that the chain decided on.
+    pub decided: u64,
+    /// Those of the decided ones that are not on the chain.
+    pub orphaned: u64,
+}
+
 /// An account's money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balance {

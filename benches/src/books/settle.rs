@@ -229,6 +229,7 @@ fn candidate(committed_slice: SliceIndex) -> Candidate {
         network_work: Work::new(BLOCK_WORK),
         finder: WorkerId::new(1),
         committed_slice,
+        direct: Vec::new(),
         block: vec![0; 80],
         at: at(0),
     }

@@ -14,8 +14,10 @@ use super::tail::Tail;
 use super::values::{Amount, Instant, Wide};
 use super::window::Weights;
 use super::{BUSY, CACHED_STATEMENTS, aggregate, rows, schema, tally, window};
-use crate::error::LedgerError;
+use crate::block::BlockState;
+use crate::error::{LedgerError, Refusal};
 use crate::settle::CreditKind;
+use crate::statement::BlockFilter;
 use crate::types::{AccountId, BlockId, Scheme, SliceIndex, WorkerId};
 use crate::view::{
     AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
@@ -98,7 +100,15 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub fn blocks(&self, limit: u32) -> Result<Vec<BlockView>, LedgerError> {
-        self.ask("reading blocks", |conn| blocks(conn, limit))
+        self.blocks_where(&BlockFilter { limit, ..BlockFilter::default() })
+    }
+
+    /// The blocks that `filter` lets through, newest first.
+    ///
+    /// # Errors
+    /// When the block that it names is unknown, or the store fails.
+    pub fn blocks_where(&self, filter: &BlockFilter) -> Result<Vec<BlockView>, LedgerError> {
+        self.ask("reading blocks", |conn| blocks(conn, filter))
     }
 
     /// The credits of a block in rising order of account id; empty before it was settled.
@@ -175,7 +185,7 @@ impl Reader {
     }
 
     /// Runs `question` in one read transaction.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         doing: &str,
         question: impl FnOnce(&Connection) -> Result<T, LedgerError>,
@@ -344,16 +354,27 @@ fn accounts(conn: &Connection, tail: &Tail) -> Result<Vec<AccountSummary>, Ledge
     Ok(accounts)
 }
 
-fn blocks(conn: &Connection, limit: u32) -> Result<Vec<BlockView>, LedgerError> {
+fn blocks(conn: &Connection, filter: &BlockFilter) -> Result<Vec<BlockView>, LedgerError> {
+    let before = filter.before.as_ref().map(|hash| block_event(conn, hash)).transpose()?;
     let mut statement = conn.prepare_cached(
         "SELECT block.hash, block.height, block.reward, account.name, worker.name,
                 block.network_work, block.slice, block.state, block.answer, block.found_at,
                 block.settled_at, block.state_at
          FROM block JOIN worker ON worker.id = block.finder
          JOIN account ON account.id = worker.account
-         ORDER BY block.event DESC LIMIT ?1",
+         WHERE block.event < ?1 AND block.found_at >= ?2 AND block.found_at < ?3
+           AND (?4 IS NULL OR block.state = ?4) AND (?5 IS NULL OR account.name = ?5)
+         ORDER BY block.event DESC LIMIT ?6",
     )?;
-    let rows = statement.query_map([limit], |row| {
+    let asked = params![
+        before.unwrap_or(u64::MAX >> 1),
+        Instant(filter.from.unwrap_or_default()),
+        Instant(filter.to.unwrap_or(UnixMillis::new(u64::MAX))),
+        filter.state.map(BlockState::as_str),
+        filter.account,
+        filter.limit,
+    ];
+    let rows = statement.query_map(asked, |row| {
         Ok(BlockView {
             hash: row.get(0)?,
             height: row.get(1)?,
@@ -384,11 +405,22 @@ fn credits_of(conn: &Connection, hash: &BlockId) -> Result<Vec<CreditView>, Ledg
     })?;
     rows.map(|row| {
         let (account, code, sats) = row?;
-        let kind = CreditKind::from_code(code)
-            .ok_or_else(|| LedgerError::damaged(format!("a credit of unknown kind {code}")))?;
-        Ok(CreditView { account, kind, sats })
+        Ok(CreditView { account, kind: credit_kind(code)?, sats })
     })
     .collect()
+}
+
+/// What a credit is for, by its number.
+pub(super) fn credit_kind(code: u8) -> Result<CreditKind, LedgerError> {
+    CreditKind::from_code(code)
+        .ok_or_else(|| LedgerError::damaged(format!("a credit of unknown kind {code}")))
+}
+
+/// The event that recorded a block.
+pub(super) fn block_event(conn: &Connection, hash: &BlockId) -> Result<u64, LedgerError> {
+    let mut statement = conn.prepare_cached("SELECT event FROM block WHERE hash = ?1")?;
+    let event = statement.query_row([hash], |row| row.get(0)).optional()?;
+    event.ok_or_else(|| Refusal::UnknownBlock(*hash).into())
 }
 
 fn balances(conn: &Connection) -> Result<Vec<Balance>, LedgerError> {

@@ -144,6 +144,7 @@ CREATE TABLE credit(
     sats INTEGER NOT NULL CHECK (sats > 0),
     PRIMARY KEY (block, account, kind)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX credit_by_account ON credit(account, block);
 CREATE TABLE meter(
     worker INTEGER NOT NULL,
     meter TEXT NOT NULL,

@@ -3,7 +3,7 @@
 //!
 //! What it checks: every share's header is hashed again and must prove the work that it was
 //! credited with, at the network work of its own bits, and stand in the log once; the sums,
-//! rows and roots of slices; every found block's header, proof of work, merkle root and coinbase
+//! rows and roots of slices; the blocks expected of each account's shares; every found block's header, proof of work, merkle root and coinbase
 //! value; who may have become what when; every credit of every settlement to the satoshi;
 //! balances, totals, readings, covered work, pins, leases; and the file itself.
 //!

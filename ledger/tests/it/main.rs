@@ -15,6 +15,10 @@ mod energy;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod luck;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod reading;
@@ -22,6 +26,8 @@ mod reading;
 mod schemes;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -4,9 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod block_life;
-mod direct;
 mod copies;
+mod direct;
 mod kills;
+mod money;
 mod node_loss;
 #[path = "../../../ledger/tests/power/oracle.rs"]
 #[expect(dead_code, reason = "the tests of the ledger need the rest")]
