@@ -1,11 +1,12 @@
 //! [`Ledger`]: the one writer. Each call checks first, then records its events in one
 //! transaction, and returns when they are on disk; an error means that nothing of it is.
 //!
-//! Read `commit` and `close_slice` here, then `blocks.rs` (found blocks and their money) and
-//! `energy.rs` (readings and keys).
+//! Read `commit` and `close_slice` here, then `blocks.rs` (found blocks and their money),
+//! `payouts.rs` (what is paid out) and `energy.rs` (readings and keys).
 
 mod blocks;
 mod energy;
+mod payouts;
 
 use core::ops::Range;
 use std::path::Path;

@@ -14,11 +14,14 @@
 
 mod lock;
 mod log;
+mod payouts;
 mod project;
 mod project_block;
 mod project_energy;
+mod project_payout;
 mod query;
 mod raw;
+mod raw_payouts;
 mod reader;
 mod rows;
 mod schema;
@@ -35,8 +38,10 @@ use rusqlite::Connection;
 use units::UnixMillis;
 
 use self::lock::Lock;
+pub(crate) use self::payouts::PayoutRow;
 pub(crate) use self::query::{BlockRow, Queries};
 pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
+pub(crate) use self::raw_payouts::{RawOutbox, RawPayout};
 
 pub use self::reader::Reader;
 pub(crate) use self::state::State;

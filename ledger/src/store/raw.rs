@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, Params, Row, params};
 use units::Sats;
 
+use super::raw_payouts::{self, RawOutbox};
 use super::reader::open_read_only;
 use super::values::{Amount, Wide};
 use super::{log, rows};
@@ -55,6 +56,7 @@ pub(crate) struct Snapshot {
     pub(crate) covered_hours: BTreeMap<u32, u128>,
     pub(crate) pins: BTreeMap<u32, [u8; 32]>,
     pub(crate) total: RawTotal,
+    pub(crate) outbox: RawOutbox,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub(crate) struct RawAccount {
     pub(crate) immature: Sats,
     pub(crate) balance: Sats,
     pub(crate) paid: Sats,
+    pub(crate) sending: Sats,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -133,6 +136,7 @@ impl RawLedger {
             covered_hours: covered_hours(&transaction)?,
             pins: pins(&transaction)?,
             total: total(&transaction)?,
+            outbox: raw_payouts::outbox(&transaction)?,
         };
         transaction.finish()?;
         Ok(snapshot)
@@ -189,7 +193,7 @@ impl RawLedger {
     }
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     conn: &Connection,
     sql: &str,
     params: impl Params,
@@ -201,12 +205,14 @@ fn list<T>(
 }
 
 fn accounts(conn: &Connection) -> Result<Vec<RawAccount>, LedgerError> {
-    list(conn, "SELECT name, immature, balance, paid FROM account ORDER BY id", [], |row| {
+    let sql = "SELECT name, immature, balance, paid, sending FROM account ORDER BY id";
+    list(conn, sql, [], |row| {
         Ok(RawAccount {
             name: row.get(0)?,
             immature: row.get::<_, Amount>(1)?.0,
             balance: row.get::<_, Amount>(2)?.0,
             paid: row.get::<_, Amount>(3)?.0,
+            sending: row.get::<_, Amount>(4)?.0,
         })
     })
 }

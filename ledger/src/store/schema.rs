@@ -2,7 +2,8 @@
 //!
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
 //! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; since old
-//! events are never changed and still read, that conversion is the number alone. `meta.projections` is the shape of all
+//! events are never changed and still read, that conversion is the number alone. Format 3 has payouts
+//! and thresholds besides; it reads every event of the formats before it. `meta.projections` is the shape of all
 //! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
 //! projection needs no conversion, only a new number.
 
@@ -19,9 +20,9 @@ use crate::error::LedgerError;
 /// Marks our files among `SQLite`'s: "WPRF".
 const APPLICATION_ID: i64 = 0x5750_5246;
 /// Format of the event log.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// Shape of the projections.
-const PROJECTIONS: i64 = 2;
+const PROJECTIONS: i64 = 3;
 
 /// The log. Triggers hold what the code promises: rows are added at the end and never changed.
 const LOG: &str = "
@@ -49,7 +50,8 @@ CREATE TABLE account(
     name TEXT NOT NULL UNIQUE,
     immature INTEGER NOT NULL DEFAULT 0 CHECK (immature >= 0),
     balance INTEGER NOT NULL DEFAULT 0 CHECK (balance >= 0),
-    paid INTEGER NOT NULL DEFAULT 0 CHECK (paid >= 0)
+    paid INTEGER NOT NULL DEFAULT 0 CHECK (paid >= 0),
+    sending INTEGER NOT NULL DEFAULT 0 CHECK (sending >= 0)
 ) STRICT;
 CREATE TABLE worker(
     id INTEGER PRIMARY KEY,
@@ -164,20 +166,79 @@ CREATE TABLE total(
     next_extranonce INTEGER NOT NULL,
     tallied INTEGER NOT NULL
 ) STRICT;
+-- txid is the newest version's; confirmed is the version in the block at that height.
+CREATE TABLE payout(
+    id INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    released INTEGER NOT NULL,
+    custody TEXT NOT NULL,
+    sats INTEGER NOT NULL CHECK (sats > 0),
+    txid BLOB NOT NULL,
+    confirmed BLOB,
+    height INTEGER,
+    planned_at INTEGER NOT NULL,
+    state_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX payout_by_state ON payout(state);
+-- event has the version; signed_event the transaction with its signatures, once there is one.
+CREATE TABLE payout_version(
+    txid BLOB PRIMARY KEY,
+    payout INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    signed_event INTEGER,
+    inputs INTEGER NOT NULL,
+    fee INTEGER NOT NULL,
+    UNIQUE (payout, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE payment(
+    payout INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    sats INTEGER NOT NULL CHECK (sats > 0),
+    PRIMARY KEY (payout, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payment_by_account ON payment(account);
+-- Coins that payouts spend, but for cancelled ones: none is spent by two.
+CREATE TABLE payout_input(
+    txid BLOB NOT NULL,
+    vout INTEGER NOT NULL,
+    payout INTEGER NOT NULL,
+    anchor INTEGER NOT NULL,
+    PRIMARY KEY (txid, vout)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    paused INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    sending INTEGER NOT NULL CHECK (sending >= 0),
+    network_fees INTEGER NOT NULL CHECK (network_fees >= 0)
+) STRICT;
+INSERT INTO outbox VALUES (1, 0, '', 0, 0);
+CREATE TABLE threshold(
+    account INTEGER PRIMARY KEY,
+    sats INTEGER NOT NULL,
+    stamp INTEGER NOT NULL
+) STRICT;
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 13] = [
+const TABLE_NAMES: [&str; 19] = [
     "account",
     "block",
     "credit",
     "energy_hour",
     "meter",
+    "outbox",
+    "payment",
+    "payout",
+    "payout_input",
+    "payout_version",
     "pin",
     "slice",
     "slice_sum",
     "slice_work",
     "tally",
+    "threshold",
     "total",
     "worker",
     "worker_energy",

@@ -11,6 +11,7 @@ use super::VerifyReport;
 use super::blocks::Block;
 use super::body::Body;
 use super::meters::Meter;
+use super::payouts::Outbox;
 use super::pow;
 use super::root::slice_root;
 use super::seen::Seen;
@@ -43,6 +44,7 @@ pub(super) struct Audit<'a> {
     pub(super) meters: HashMap<(u32, String), Meter>,
     pub(super) pins: BTreeMap<u32, [u8; 32]>,
     pub(super) next_extranonce: u64,
+    pub(super) outbox: Outbox,
     seen: Seen,
     /// Bits met last and the work that they ask for.
     bits: (u32, Option<u128>),
@@ -64,6 +66,8 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) immature: u64,
     pub(super) balance: u64,
+    pub(super) sending: u64,
+    pub(super) paid: u64,
     pub(super) fees: u64,
 }
 
@@ -120,6 +124,7 @@ impl<'a> Audit<'a> {
             meters: HashMap::new(),
             pins: BTreeMap::new(),
             next_extranonce: 0,
+            outbox: Outbox::default(),
             seen: Seen::default(),
             bits: (0, None),
         }
@@ -182,6 +187,9 @@ impl<'a> Audit<'a> {
             "metered" => self.metered(&body),
             "slice_closed" => self.slice_closed(event.seq, &body),
             "worker_opened" => self.worker_opened(&body),
+            kind if kind.starts_with("payout") || kind == "threshold_set" => {
+                self.payout_event(event, &body, data)
+            }
             _ => Err("nobody knows this kind".to_owned().into()),
         }
     }
@@ -319,7 +327,9 @@ impl<'a> Audit<'a> {
             blocks: length(self.blocks.len()),
             immature: sats(|account| account.immature),
             balance: sats(|account| account.balance),
-            paid: Sats::ZERO,
+            sending: sats(|account| account.sending),
+            paid: sats(|account| account.paid),
+            payouts: length(self.outbox.payouts.len()),
             energy: MicroJoules::new(sum(|worker| worker.energy)),
             covered_work: Work::new(sum(|worker| worker.covered)),
             problems: self.problems,

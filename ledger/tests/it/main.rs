@@ -9,6 +9,8 @@ mod energy;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod payouts;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod reading;
