@@ -238,6 +238,21 @@ defences! {
     NewerLedger = "newer-ledger",
     /// An account that brings fewer blocks than its shares should is named.
     WithheldBlocks = "withheld-blocks",
+    // Payouts.
+    /// A payout that somebody outside has seen is never taken back into balances.
+    PaidTwice = "paid-twice",
+    /// Every version of a payout spends its first version's first coin.
+    PayoutAnchor = "payout-anchor",
+    /// No coin is spent by two payouts.
+    PayoutCoins = "payout-coins",
+    /// While payouts are paused none is planned, and none goes out.
+    PayoutsPaused = "payouts-paused",
+    /// A threshold is set by the signature of its account's own address.
+    ThresholdOwner = "threshold-owner",
+    /// A threshold's time is later than that of the one before.
+    ThresholdReplay = "threshold-replay",
+    /// The audit finds payments that differ from what a payout's transaction pays.
+    AuditPayouts = "audit-payouts",
     /// A block's credits are worked out once.
     SettledOnce = "settled-once",
     /// What is mature stays.

@@ -14,7 +14,7 @@ use units::{Sats, UnixMillis};
 use crate::block::BlockState;
 use crate::error::{LedgerError, Refusal};
 use crate::settle::CreditKind;
-use crate::types::BlockId;
+use crate::types::{BlockId, SliceIndex};
 
 /// Which blocks are listed. [`Default`] is none: set a limit.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +69,7 @@ pub struct AccountCredit {
 
 /// One account's part of a payout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PayoutView {
+pub struct AccountPayout {
     /// Number of the payout, which may pay many accounts at once.
     pub payout: u64,
     /// Who is paid.
@@ -86,13 +86,26 @@ pub struct PayoutView {
     pub debited: bool,
 }
 
+/// What pay per share paid for an account's shares of one slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlicePay {
+    /// The slice.
+    pub slice: SliceIndex,
+    /// How much.
+    pub sats: Sats,
+    /// When.
+    pub at: UnixMillis,
+}
+
 /// What a line is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatementItem {
     /// A credit of a block.
     Credit(AccountCredit),
     /// A payout.
-    Payout(PayoutView),
+    Payout(AccountPayout),
+    /// Shares that were paid for as they came.
+    Slice(SlicePay),
 }
 
 /// A line of a statement.
@@ -128,10 +141,22 @@ pub struct Statement {
     pub credited: Sats,
     /// Payouts of the period.
     pub paid: Sats,
+    /// Credits of the period that blocks' coinbases paid themselves: never in the balance.
+    pub direct: Sats,
     /// Credits of the period that are immature still.
     pub immature: Sats,
     /// Credits of the period that were taken back.
     pub reversed: Sats,
+}
+
+impl AccountCredit {
+    /// Whether it is in the balance: of a mature block, and neither paid by its coinbase itself nor
+    /// the reserve's.
+    #[must_use]
+    pub fn is_balance(&self) -> bool {
+        let kept = !matches!(self.kind, CreditKind::Direct | CreditKind::Reserve);
+        self.state == BlockState::Mature && kept
+    }
 }
 
 impl StatementItem {
@@ -139,12 +164,14 @@ impl StatementItem {
         match self {
             Self::Credit(credit) => credit.state_at,
             Self::Payout(payout) => payout.at,
+            Self::Slice(pay) => pay.at,
         }
     }
 
     fn change(&self) -> i64 {
         match self {
-            Self::Credit(credit) if credit.state == BlockState::Mature => signed(credit.sats),
+            Self::Credit(credit) if credit.is_balance() => signed(credit.sats),
+            Self::Slice(pay) => signed(pay.sats),
             Self::Payout(payout) if payout.debited => signed(payout.sats).saturating_neg(),
             Self::Credit(_) | Self::Payout(_) => 0,
         }
@@ -170,6 +197,7 @@ impl Statement {
             closing: opening,
             credited: Sats::ZERO,
             paid: Sats::ZERO,
+            direct: Sats::ZERO,
             immature: Sats::ZERO,
             reversed: Sats::ZERO,
         };
@@ -185,6 +213,10 @@ impl Statement {
     fn add(&mut self, item: StatementItem) -> Option<()> {
         let sum = match &item {
             StatementItem::Credit(credit) => match credit.state {
+                BlockState::Mature if credit.kind == CreditKind::Direct => {
+                    Some((&mut self.direct, credit.sats))
+                }
+                BlockState::Mature if !credit.is_balance() => None,
                 BlockState::Mature => Some((&mut self.credited, credit.sats)),
                 BlockState::OnChain => Some((&mut self.immature, credit.sats)),
                 BlockState::Orphaned | BlockState::Abandoned => {
@@ -192,6 +224,7 @@ impl Statement {
                 }
                 BlockState::Candidate | BlockState::Submitted => None,
             },
+            StatementItem::Slice(pay) => Some((&mut self.credited, pay.sats)),
             StatementItem::Payout(payout) => {
                 payout.debited.then_some((&mut self.paid, payout.sats))
             }
@@ -238,7 +271,7 @@ mod tests {
     }
 
     fn payout(at: u64, sats: u64, debited: bool) -> StatementItem {
-        StatementItem::Payout(PayoutView {
+        StatementItem::Payout(AccountPayout {
             payout: 1,
             account: "a".to_owned(),
             sats: Sats::from_sat(sats).unwrap(),

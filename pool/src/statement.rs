@@ -27,6 +27,7 @@ struct Sums {
     opening: String,
     credited: String,
     paid: String,
+    direct: String,
     closing: String,
     immature: String,
     reversed: String,
@@ -59,6 +60,7 @@ pub(crate) fn json(statement: &Statement) -> Json<'_> {
             opening: statement.opening.to_string(),
             credited: statement.credited.to_sat().to_string(),
             paid: statement.paid.to_sat().to_string(),
+            direct: statement.direct.to_sat().to_string(),
             closing: statement.closing.to_string(),
             immature: statement.immature.to_sat().to_string(),
             reversed: statement.reversed.to_sat().to_string(),
@@ -103,6 +105,7 @@ fn line(line: &StatementLine) -> Line<'_> {
             None,
             credit.sats,
         ),
+        StatementItem::Slice(pay) => ("slice", "paid", None, None, None, pay.sats),
         StatementItem::Payout(payout) => {
             let txid = payout.txid.as_ref().map(shown);
             ("payout", payout.state.as_str(), None, None, txid, payout.sats)
@@ -124,7 +127,7 @@ fn line(line: &StatementLine) -> Line<'_> {
 
 #[cfg(test)]
 mod tests {
-    use ledger::{AccountCredit, BlockState, CreditKind, PayoutView};
+    use ledger::{AccountCredit, AccountPayout, BlockState, CreditKind};
     use units::Sats;
 
     use super::*;
@@ -141,7 +144,7 @@ mod tests {
             found_at: at,
             state_at: at,
         };
-        let payout = PayoutView {
+        let payout = AccountPayout {
             payout: 3,
             account: "a".to_owned(),
             sats: sats(60),
@@ -163,6 +166,7 @@ mod tests {
             closing: 10,
             credited: sats(50),
             paid: sats(60),
+            direct: sats(0),
             immature: sats(1),
             reversed: sats(2),
         }

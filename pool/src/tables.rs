@@ -9,8 +9,8 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use ledger::{
-    AccountSummary, AccountView, Balance, BlockFilter, BlockState, BlockView, LedgerError,
-    PayoutFilter, PayoutView, Reader, verify::VerifyReport,
+    AccountPayout, AccountSummary, AccountView, Balance, BlockFilter, BlockState, BlockView,
+    LedgerError, PayoutFilter, Reader, verify::VerifyReport,
 };
 use serde_json::{Value, json};
 use units::UnixMillis;
@@ -212,7 +212,7 @@ fn rows(path: &Path, table: &Table, watch: Watch) -> Result<Vec<Value>, LedgerEr
             let of = |one: &Balance| account.as_ref().is_none_or(|name| *name == one.account);
             reader.balances()?.iter().filter(|one| of(one)).map(balance).collect()
         }
-        Table::Payouts(filter) => reader.payouts(filter)?.iter().map(payout).collect(),
+        Table::Payouts(filter) => reader.account_payouts(filter)?.iter().map(payout).collect(),
     })
 }
 
@@ -265,7 +265,7 @@ fn balance(balance: &Balance) -> Value {
     })
 }
 
-fn payout(payout: &PayoutView) -> Value {
+fn payout(payout: &AccountPayout) -> Value {
     json!({
         "payout": payout.payout,
         "account": payout.account,

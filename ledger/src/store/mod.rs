@@ -17,13 +17,16 @@ mod backup;
 mod lock;
 mod log;
 mod luck;
+mod paid_out;
 mod payouts;
 mod project;
 mod project_block;
 mod project_energy;
+mod project_payout;
 mod project_reserve;
 mod query;
 mod raw;
+mod raw_payouts;
 mod reader;
 mod rounds;
 mod rows;
@@ -43,8 +46,10 @@ use rusqlite::Connection;
 use units::UnixMillis;
 
 use self::lock::Lock;
+pub(crate) use self::payouts::PayoutRow;
 pub(crate) use self::query::{BlockRow, Queries};
 pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
+pub(crate) use self::raw_payouts::{RawOutbox, RawPayout};
 
 pub use self::backup::{backup, restore};
 pub use self::reader::Reader;

@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use units::{MicroJoules, UnixMillis, Work};
+use units::{MicroJoules, Sats, UnixMillis, Work};
 
 use super::project_energy::HOUR_MS;
 use super::state::Tally;
 use super::tail::Tail;
 use super::values::{Amount, Instant, Wide};
 use super::window::Weights;
-use super::{BUSY, CACHED_STATEMENTS, aggregate, rows, schema, tally, window};
+use super::{BUSY, CACHED_STATEMENTS, aggregate, payouts, rows, schema, tally, window};
 use crate::block::BlockState;
 use crate::error::{LedgerError, Refusal};
+use crate::payout::{Payment, PayoutId};
 use crate::settle::CreditKind;
 use crate::statement::BlockFilter;
 use crate::types::{AccountId, BlockId, Scheme, SliceIndex, WorkerId};
 use crate::view::{
     AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
-    CreditView, EnergyHour, MeterView, Totals, WorkerView,
+    CreditView, EnergyHour, MeterView, OutboxView, Payable, PayoutView, Totals, WorkerView,
 };
 use crate::window::{self as line, Unit};
 
@@ -125,6 +126,38 @@ impl Reader {
     /// When the store fails.
     pub fn balances(&self) -> Result<Vec<Balance>, LedgerError> {
         self.ask("reading balances", balances)
+    }
+
+    /// The `limit` newest payouts, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn payouts(&self, limit: u32) -> Result<Vec<PayoutView>, LedgerError> {
+        self.ask("reading payouts", |conn| payouts::payouts(conn, limit))
+    }
+
+    /// Whom a payout pays, and how much; empty where there is no such payout.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn payments_of(&self, id: PayoutId) -> Result<Vec<Payment>, LedgerError> {
+        self.ask("reading payments", |conn| payouts::payments(conn, id))
+    }
+
+    /// Payouts as a whole.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn outbox(&self) -> Result<OutboxView, LedgerError> {
+        self.ask("reading the outbox", payouts::outbox)
+    }
+
+    /// Accounts with a balance, with the thresholds that their owners set.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn payables(&self) -> Result<Vec<Payable>, LedgerError> {
+        self.ask("reading accounts to be paid", payouts::payables)
     }
 
     /// All meters, by worker and name.
@@ -231,6 +264,7 @@ fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
             covered_work: Work::new(row.get::<_, Wide>(3)?.0),
             immature: row.get::<_, Amount>(4)?.0,
             balance: row.get::<_, Amount>(5)?.0,
+            sending: Sats::ZERO,
             paid: row.get::<_, Amount>(6)?.0,
             fees: row.get::<_, Amount>(7)?.0,
             slices: row.get(8)?,
@@ -243,6 +277,7 @@ fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
     let saved = Tally { shares: totals.shares, work: totals.work.get() };
     let proven = tally::plus(saved, Some(tail.all))?;
     (totals.shares, totals.work) = (proven.shares, Work::new(proven.work));
+    totals.sending = payouts::outbox(conn)?.sending;
     Ok(totals)
 }
 
@@ -272,18 +307,20 @@ fn block_counts(conn: &Connection) -> Result<BlockCounts, LedgerError> {
 }
 
 fn account(conn: &Connection, tail: &Tail, name: &str) -> Result<Option<AccountView>, LedgerError> {
-    let mut statement =
-        conn.prepare_cached("SELECT id, immature, balance, paid FROM account WHERE name = ?1")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT id, immature, balance, sending, paid FROM account WHERE name = ?1",
+    )?;
     let found = statement.query_row([name], |row| {
-        let money =
-            (row.get::<_, Amount>(1)?.0, row.get::<_, Amount>(2)?.0, row.get::<_, Amount>(3)?.0);
-        Ok((row.get::<_, u32>(0)?, money))
+        let amount = |column| row.get::<_, Amount>(column).map(|amount| amount.0);
+        Ok((row.get::<_, u32>(0)?, [amount(1)?, amount(2)?, amount(3)?, amount(4)?]))
     });
-    let Some((id, (immature, balance, paid))) = found.optional()? else { return Ok(None) };
+    let Some((id, money)) = found.optional()? else { return Ok(None) };
+    let [immature, balance, sending, paid] = money;
     let workers = workers(conn, tail, id)?;
     let shares = workers.iter().fold(0, |sum: u64, worker| sum.saturating_add(worker.shares));
     let work = workers.iter().fold(Work::ZERO, |sum, worker| sum.saturating_add(worker.work));
-    Ok(Some(AccountView { name: name.to_owned(), work, shares, immature, balance, paid, workers }))
+    let name = name.to_owned();
+    Ok(Some(AccountView { name, work, shares, immature, balance, sending, paid, workers }))
 }
 
 fn workers(conn: &Connection, tail: &Tail, account: u32) -> Result<Vec<WorkerView>, LedgerError> {
@@ -425,8 +462,8 @@ pub(super) fn block_event(conn: &Connection, hash: &BlockId) -> Result<u64, Ledg
 
 fn balances(conn: &Connection) -> Result<Vec<Balance>, LedgerError> {
     let mut statement = conn.prepare_cached(
-        "SELECT name, immature, balance, paid FROM account
-         WHERE immature > 0 OR balance > 0 OR paid > 0 ORDER BY id",
+        "SELECT name, immature, balance, paid, sending FROM account
+         WHERE immature > 0 OR balance > 0 OR paid > 0 OR sending > 0 ORDER BY id",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Balance {
@@ -434,6 +471,7 @@ fn balances(conn: &Connection) -> Result<Vec<Balance>, LedgerError> {
             immature: row.get::<_, Amount>(1)?.0,
             balance: row.get::<_, Amount>(2)?.0,
             paid: row.get::<_, Amount>(3)?.0,
+            sending: row.get::<_, Amount>(4)?.0,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -5,10 +5,11 @@ use units::UnixMillis;
 
 use super::reader::{Reader, block_event, credit_kind};
 use super::values::{Amount, Instant};
-use super::{payouts, rows};
+use super::{paid_out, rows};
 use crate::error::LedgerError;
-use crate::statement::{self, AccountCredit, Statement, StatementItem};
-use crate::types::BlockId;
+use crate::settle::CreditKind;
+use crate::statement::{self, AccountCredit, SlicePay, Statement, StatementItem};
+use crate::types::{BlockId, SliceIndex};
 
 /// An account as far as its money goes.
 struct Found {
@@ -68,10 +69,11 @@ impl Reader {
             check_sum(conn, account, &found)?;
             let mut items = credits_between(conn, found.id, from, to, most)?;
             items.extend(
-                payouts::of_account(conn, account, from, to, most)?
+                paid_out::of_account(conn, account, from, to, most)?
                     .into_iter()
                     .map(StatementItem::Payout),
             );
+            items.extend(slices_between(conn, found.id, from, to, most)?);
             statement::check_length(items.len(), most)?;
             let opening = moved(conn, account, found.id, from)?;
             Statement::of(account, (from, to), opening, items).map(Some)
@@ -105,10 +107,20 @@ fn moved(conn: &Connection, account: &str, id: u32, end: UnixMillis) -> Result<i
     let mut statement = conn.prepare_cached(
         "SELECT coalesce(sum(credit.sats), 0)
          FROM credit JOIN block ON block.event = credit.block
-         WHERE credit.account = ?1 AND block.state = 'mature' AND block.state_at < ?2",
+         WHERE credit.account = ?1 AND block.state = 'mature' AND block.state_at < ?2
+               AND credit.kind NOT IN (?3, ?4)",
     )?;
-    let credited: i64 = statement.query_row(params![id, Instant(end)], |row| row.get(0))?;
-    let paid = payouts::debited_before(conn, account, end)?;
+    let elsewhere = [CreditKind::Direct.code(), CreditKind::Reserve.code()];
+    let credited: i64 = statement
+        .query_row(params![id, Instant(end), elsewhere[0], elsewhere[1]], |row| row.get(0))?;
+    let mut statement = conn.prepare_cached(
+        "SELECT coalesce(sum(slice_credit.sats), 0)
+         FROM slice_credit JOIN slice_paid ON slice_paid.slice = slice_credit.slice
+         WHERE slice_credit.account = ?1 AND slice_paid.paid_at < ?2",
+    )?;
+    let wages: i64 = statement.query_row(params![id, Instant(end)], |row| row.get(0))?;
+    let credited = credited.checked_add(wages).ok_or(LedgerError::Overflow("satoshis"))?;
+    let paid = paid_out::debited_before(conn, account, end)?;
     credited.checked_sub(paid).ok_or(LedgerError::Overflow("satoshis"))
 }
 
@@ -127,6 +139,30 @@ fn credits_between(
     let limit = u64::from(most).saturating_add(1);
     let credits = statement.query_map(params![id, Instant(from), Instant(to), limit], credit)?;
     credits.map(|credit| Ok(StatementItem::Credit(credit??))).collect()
+}
+
+fn slices_between(
+    conn: &Connection,
+    id: u32,
+    from: UnixMillis,
+    to: UnixMillis,
+    most: u32,
+) -> Result<Vec<StatementItem>, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT slice_credit.slice, slice_credit.sats, slice_paid.paid_at
+         FROM slice_credit JOIN slice_paid ON slice_paid.slice = slice_credit.slice
+         WHERE slice_credit.account = ?1 AND slice_paid.paid_at >= ?2 AND slice_paid.paid_at < ?3
+         ORDER BY slice_credit.slice LIMIT ?4",
+    )?;
+    let limit = u64::from(most).saturating_add(1);
+    let pays = statement.query_map(params![id, Instant(from), Instant(to), limit], |row| {
+        Ok(StatementItem::Slice(SlicePay {
+            slice: SliceIndex::new(row.get(0)?),
+            sats: row.get::<_, Amount>(1)?.0,
+            at: row.get::<_, Instant>(2)?.0,
+        }))
+    })?;
+    Ok(pays.collect::<Result<_, _>>()?)
 }
 
 fn credit(row: &Row<'_>) -> rusqlite::Result<Result<AccountCredit, LedgerError>> {

@@ -18,6 +18,7 @@ mod formats;
 mod histories;
 #[cfg(test)]
 mod luck;
+mod payouts;
 #[cfg(test)]
 mod random;
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn statement(world: &World, account: &str, (from, to): (UnixMillis, UnixMillis))
 fn lines(statement: &Statement) -> Vec<(BlockId, BlockState, i64, i64)> {
     let line = |line: &ledger::StatementLine| match &line.item {
         StatementItem::Credit(credit) => (credit.block, credit.state, line.change, line.balance),
-        StatementItem::Payout(payout) => panic!("{payout:?}"),
+        StatementItem::Payout(_) | StatementItem::Slice(_) => panic!("{line:?}"),
     };
     statement.lines.iter().map(line).collect()
 }
@@ -149,5 +149,5 @@ fn credits_come_newest_first_and_no_page_parts_a_block() {
     let error = reader.credits("pool", Some(&[1; 32]), 2).unwrap_err();
     assert_eq!(refused(error), Refusal::UnknownBlock([1; 32]));
     let filter = PayoutFilter { limit: 9, ..PayoutFilter::default() };
-    assert_eq!(reader.payouts(&filter).unwrap(), []);
+    assert_eq!(reader.account_payouts(&filter).unwrap(), []);
 }

@@ -151,9 +151,9 @@ mod tests {
 
     fn account(workers: Vec<WorkerView>) -> AccountNow {
         let (work, shares) = (Work::new(7), 5);
-        let (immature, balance, paid) = (Sats::ZERO, Sats::ZERO, Sats::ZERO);
+        let (immature, balance, sending, paid) = (Sats::ZERO, Sats::ZERO, Sats::ZERO, Sats::ZERO);
         let name = "a".to_owned();
-        let view = AccountView { name, work, shares, immature, balance, paid, workers };
+        let view = AccountView { name, work, shares, immature, balance, sending, paid, workers };
         let pack = FactorPack::embedded();
         AccountNow::of(view, pack.find("ember", "CHN", 2024).unwrap())
     }

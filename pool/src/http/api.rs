@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use energy::carbon::Factor;
-use ledger::{AccountCredit, BlockView, MeterView, PayoutView};
+use ledger::{AccountCredit, AccountPayout, BlockView, MeterView};
 use serde::Serialize;
 
 use super::{
@@ -294,8 +294,8 @@ pub(super) fn credits(credits: &[AccountCredit]) -> Vec<Credit> {
     credits.iter().map(credit).collect()
 }
 
-pub(super) fn payouts(payouts: &[PayoutView]) -> Vec<Payout> {
-    let payout = |payout: &PayoutView| Payout {
+pub(super) fn payouts(payouts: &[AccountPayout]) -> Vec<Payout> {
+    let payout = |payout: &AccountPayout| Payout {
         payout: payout.payout,
         account: payout.account.clone(),
         satoshis: payout.sats.to_sat().to_string(),

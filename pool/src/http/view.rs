@@ -11,8 +11,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use defences::{Defence, stands};
 use ledger::{
-    AccountCredit, AccountSummary, BlockFilter, BlockId, BlockView, LedgerError, PayoutFilter,
-    PayoutView, Reader, Statement, Totals,
+    AccountCredit, AccountPayout, AccountSummary, BlockFilter, BlockId, BlockView, LedgerError,
+    PayoutFilter, Reader, Statement, Totals,
 };
 use tokio::sync::{Mutex, watch};
 use units::{Moment, UnixMillis};
@@ -190,8 +190,8 @@ impl ViewSource {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub async fn payouts(&self, filter: PayoutFilter) -> Result<Vec<PayoutView>, ViewError> {
-        self.read(move |reader| reader.payouts(&filter)).await
+    pub async fn payouts(&self, filter: PayoutFilter) -> Result<Vec<AccountPayout>, ViewError> {
+        self.read(move |reader| reader.account_payouts(&filter)).await
     }
 
     /// An account's credits in so many of its newest blocks, or in those before a block; `None`
