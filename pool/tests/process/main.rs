@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod block_life;
-mod direct;
 mod copies;
+mod direct;
 mod kills;
 mod node_loss;
 #[path = "../../../ledger/tests/power/oracle.rs"]
