@@ -10,13 +10,22 @@ use crate::support::{Forge, assert_sound, pplns, settings};
 /// shares in a fourth, readings, a key, a lease, a mature, an immature and an orphaned block.
 const FORMAT_1: &str = include_str!("format1.sql");
 
+/// The same of format 2, as the version before format 3 left it: four closed slices and shares in
+/// a fifth.
+const FORMAT_2: &str = include_str!("format2.sql");
+
 fn old() -> (tempfile::TempDir, std::path::PathBuf) {
+    of_format(FORMAT_1, 1)
+}
+
+fn of_format(dump: &str, format: u32) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pool.sqlite");
     let conn = Connection::open(&path).unwrap();
     conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
-    conn.execute_batch(FORMAT_1).unwrap();
-    conn.execute_batch("PRAGMA application_id = 1464881734; PRAGMA user_version = 1").unwrap();
+    conn.execute_batch(dump).unwrap();
+    let numbers = format!("PRAGMA application_id = 1464881734; PRAGMA user_version = {format}");
+    conn.execute_batch(&numbers).unwrap();
     (dir, path)
 }
 
@@ -57,6 +66,43 @@ fn a_ledger_of_the_first_format_is_taken_over() {
     assert!(reader.credits_of(&candidate.hash).unwrap().len() == 3);
     assert_sound(&path);
     assert_eq!(verify::ledger(&path).unwrap().shares, 12);
+    drop(ledger);
+    Ledger::open(&path, settings(pplns(100))).unwrap();
+    assert_sound(&path);
+}
+
+#[test]
+fn a_ledger_of_the_second_format_is_taken_over() {
+    let (_dir, path) = of_format(FORMAT_2, 2);
+    let before = log(&path);
+    let error = Reader::open(&path).unwrap_err();
+    assert!(matches!(error, ledger::LedgerError::Older { .. }), "{error}");
+    let mut ledger = Ledger::open(&path, settings(pplns(100))).unwrap();
+    assert_eq!(log(&path), before, "the log is never changed");
+    assert_sound(&path);
+    let reader = Reader::open(&path).unwrap();
+    let totals = reader.totals().unwrap();
+    // What the version that wrote it said.
+    assert_eq!((totals.shares, totals.work), (14, Work::new(1_524)));
+    assert_eq!((totals.immature.to_sat(), totals.balance.to_sat()), (5_000_000_003, 5_000_000_001));
+    assert_eq!((totals.energy.get(), totals.covered_work), (1_200, Work::new(806)));
+    let alice = reader.account("alice").unwrap().unwrap();
+    assert_eq!((alice.work, alice.shares), (Work::new(824), 6));
+    assert_eq!((alice.immature.to_sat(), alice.balance.to_sat()), (1_962_597_657, 2_640_000_001));
+    assert_eq!(ledger.open_slice().unwrap(), (2, Work::new(18)));
+    // An orphan comes back with the amounts that it was settled for then, and it goes on.
+    let orphan = ledger.unresolved().unwrap().into_iter().find(|block| block.height == 15).unwrap();
+    let mut forge = Forge::starting_at(1_000);
+    assert!(ledger.on_chain(orphan.hash, 1, forge.now()).unwrap().changed());
+    let bob = ledger.find_worker("bob", "r").unwrap().unwrap();
+    assert_eq!(ledger.commit(&[forge.share(bob, 100)]).unwrap().first_seq, 15);
+    let slice = ledger.close_slice(forge.now()).unwrap();
+    assert_eq!((slice.index.get(), slice.shares, slice.work), (5, 3, Work::new(118)));
+    let candidate = forge.candidate(bob, 5, 5_000_000_000);
+    ledger.candidate(&candidate).unwrap();
+    ledger.on_chain(candidate.hash, 1, forge.now()).unwrap();
+    assert!(!reader.credits_of(&candidate.hash).unwrap().is_empty());
+    assert_sound(&path);
     drop(ledger);
     Ledger::open(&path, settings(pplns(100))).unwrap();
     assert_sound(&path);
