@@ -51,6 +51,29 @@ pub(crate) struct ListArgs {
     until: Option<UnixMillis>,
 }
 
+impl Table {
+    /// The columns for people, in order: keys of its rows.
+    const fn columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Accounts { .. } => &[
+                "account",
+                "shares",
+                "work_hashes",
+                "blocks_expected",
+                "blocks_found",
+                "blocks_orphaned",
+                "luck_probability",
+                "suspected",
+            ],
+            Self::Blocks(_) => {
+                &["height", "state", "found", "satoshis", "hash", "finder", "worker"]
+            }
+            Self::Balances { .. } => &["account", "balance", "immature", "paid"],
+            Self::Payouts(_) => &["payout", "state", "planned", "satoshis", "account", "txid"],
+        }
+    }
+}
+
 /// What every table takes.
 #[derive(Debug, Args)]
 pub(crate) struct TableArgs {
@@ -145,7 +168,7 @@ pub(crate) fn render(
     if let (Table::Accounts { account: Some(account) }, true) = (table, rows.is_empty()) {
         return Err(format!("ledger {}: it has no account {account:?}", path.display()));
     }
-    Ok(if as_json { Value::Array(rows).to_string() } else { aligned(&rows) })
+    Ok(if as_json { Value::Array(rows).to_string() } else { aligned(&rows, table.columns()) })
 }
 
 /// An account's statement in the ledger at `path`, with the end of its last line.
@@ -277,31 +300,44 @@ fn payout(payout: &AccountPayout) -> Value {
 }
 
 /// Columns as wide as their widest cell, numbers to the right.
-fn aligned(rows: &[Value]) -> String {
-    let Some(first) = rows.first().and_then(Value::as_object) else {
+fn aligned(rows: &[Value], names: &[&str]) -> String {
+    if rows.is_empty() {
         return "(none)".to_owned();
+    }
+    let width = |name: &&str| {
+        let cells = rows.iter().map(|row| cell(&row[*name]).chars().count());
+        cells.max().unwrap_or(0).max(name.len())
     };
-    let names: Vec<&String> = first.keys().collect();
-    let cell = |row: &Value, name: &str| {
-        let value = &row[name];
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-    };
-    let width = |name: &str| {
-        rows.iter().map(|row| cell(row, name).len()).max().unwrap_or(0).max(name.len())
-    };
-    let widths: Vec<usize> = names.iter().map(|name| width(name)).collect();
+    let widths = Vec::from_iter(names.iter().map(width));
     let line = |cells: Vec<(String, bool)>| {
         let padded = cells.iter().zip(&widths).map(|((text, right), width)| {
             if *right { format!("{text:>width$}") } else { format!("{text:width$}") }
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let is_number = |name: &str| rows[0][name].is_number() || name.ends_with("hashes");
-    let mut lines = vec![line(names.iter().map(|n| ((*n).clone(), is_number(n))).collect())];
+    let is_number = |name: &str| {
+        rows[0][name].is_number() || ["hashes", "expected"].iter().any(|end| name.ends_with(end))
+    };
+    let mut lines = vec![line(names.iter().map(|n| ((*n).to_owned(), is_number(n))).collect())];
     for row in rows {
-        lines.push(line(names.iter().map(|n| (cell(row, n), is_number(n))).collect()));
+        lines.push(line(names.iter().map(|n| (cell(&row[*n]), is_number(n))).collect()));
     }
     lines.join("\n")
+}
+
+/// A cell as people read it: texts without quotes, nothing for null, three digits of a probability.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Bool(yes) => (if *yes { "yes" } else { "no" }).to_owned(),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(small) if small < 1e-3 => format!("{small:.2e}"),
+            Some(float) => format!("{float:.3}"),
+            None => number.to_string(),
+        },
+        Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -309,9 +345,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cells_read_well() {
+        for (value, text) in [
+            (json!("a"), "a"),
+            (json!(null), ""),
+            (json!(true), "yes"),
+            (json!(5_000_000_000_u64), "5000000000"),
+            (json!(0.118_198), "0.118"),
+            (json!(1.0), "1.000"),
+            (json!(6.144e-6), "6.14e-6"),
+        ] {
+            assert_eq!(cell(&value), text);
+        }
+    }
+
+    #[test]
     fn columns_line_up() {
         let rows = [json!({"account": "a", "shares": 5}), json!({"account": "bcd", "shares": 123})];
-        assert_eq!(aligned(&rows), "account  shares\na             5\nbcd         123");
-        assert_eq!(aligned(&[]), "(none)");
+        let names = ["account", "shares"];
+        assert_eq!(aligned(&rows, &names), "account  shares\na             5\nbcd         123");
+        assert_eq!(aligned(&[], &names), "(none)");
     }
 }

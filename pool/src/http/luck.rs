@@ -9,7 +9,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 use ledger::{AccountLuck, AccountSummary};
 use serde::Serialize;
 
-use crate::luck::{Luck, Watch};
+use crate::luck::{Luck, Probability, Watch};
 
 /// Suspects that are named; more are counted.
 pub const SUSPECTS_SHOWN: usize = 20;
@@ -38,6 +38,8 @@ pub struct Suspect {
     pub account: String,
     /// Its luck.
     pub luck: Luck,
+    /// How likely an honest miner finds as few blocks.
+    pub chance: Probability,
     /// Why it is suspected.
     pub reason: String,
 }
@@ -96,13 +98,14 @@ impl LuckNow {
         let suspect = |one: &AccountLuck| {
             let luck = Luck::from(one);
             let reason = watch.judge(luck, all.len())?;
-            Some(Suspect { account: one.account.clone(), luck, reason })
+            let (account, chance) = (one.account.clone(), luck.at_most());
+            Some(Suspect { account, luck, chance, reason })
         };
         let mut suspects = Vec::from_iter(all.iter().filter_map(suspect));
         let suspects_total = suspects.len();
         suspects.sort_by(|a, b| {
-            let by_chance = a.luck.at_most().partial_cmp(&b.luck.at_most());
-            by_chance.unwrap_or(Ordering::Equal).then_with(|| a.account.cmp(&b.account))
+            let by_chance = a.chance.partial_cmp(&b.chance).unwrap_or(Ordering::Equal);
+            by_chance.then_with(|| a.account.cmp(&b.account))
         });
         suspects.truncate(SUSPECTS_SHOWN);
         let listed = listed.iter().map(|account| account.name.clone());
@@ -131,7 +134,7 @@ impl LuckNow {
             account: suspect.account.clone(),
             blocks_expected: suspect.luck.expected_decimal(),
             blocks_found: suspect.luck.found,
-            probability_at_most: suspect.luck.at_most().get(),
+            probability_at_most: suspect.chance.get(),
             reason: suspect.reason.clone(),
         };
         ShownPool {
@@ -164,7 +167,8 @@ fn shown(luck: Luck) -> Shown {
 
 #[cfg(test)]
 mod tests {
-    use units::Work;
+    use ledger::{Candidate, Ledger, Reader, Scheme, Settings, Share, WorkerId};
+    use units::{BasisPoints, Sats, UnixMillis, Work};
 
     use super::*;
 
@@ -205,6 +209,55 @@ mod tests {
         assert_eq!(answer["withholding"]["suspects"][1]["account"], "thief");
         let reason = answer["withholding"]["suspects"][1]["reason"].as_str().unwrap();
         assert!(reason.contains("12.00 blocks and it found 0"), "{reason}");
+    }
+
+    fn share(worker: WorkerId) -> Share {
+        let work = Work::new(512);
+        Share { worker, work, network_work: work, at: UnixMillis::new(1), header: [0; 80] }
+    }
+
+    fn block(finder: WorkerId, number: u8) -> Candidate {
+        Candidate {
+            hash: [number; 32],
+            height: number.into(),
+            reward: Sats::ZERO,
+            network_work: Work::new(512),
+            finder,
+            committed_slice: ledger::SliceIndex::new(1),
+            block: vec![number],
+            at: UnixMillis::new(2),
+        }
+    }
+
+    /// Twelve shares as hard as a block each: twelve blocks are expected.
+    #[test]
+    fn a_ledger_in_which_one_of_two_keeps_its_blocks_back_names_that_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pool.sqlite");
+        let settings = Settings {
+            scheme: Scheme::Solo,
+            fee: BasisPoints::new(100).unwrap(),
+            fee_account: "pool".to_owned(),
+            maturity: 100,
+        };
+        let mut ledger = Ledger::open(&path, settings).unwrap();
+        let at = UnixMillis::new(0);
+        let honest = ledger.worker("honest", "r", at).unwrap();
+        let thief = ledger.worker("thief", "r", at).unwrap();
+        for worker in [honest, thief] {
+            ledger.commit(&vec![share(worker); 12]).unwrap();
+        }
+        ledger.close_slice(at).unwrap();
+        (1..=9).for_each(|number| ledger.candidate(&block(honest, number)).unwrap());
+        let all = Reader::open(&path).unwrap().luck().unwrap();
+        let now = LuckNow::of(&all, &[], WATCH);
+        let [suspect] = &*now.suspects else { panic!("{:?}", now.suspects) };
+        assert_eq!((suspect.account.as_str(), suspect.luck.found), ("thief", 0));
+        assert_eq!(suspect.luck.expected_decimal(), "12.000000000000");
+        // It brings two after all: still less than one would expect, and no reason any more.
+        (20..22).for_each(|number| ledger.candidate(&block(thief, number)).unwrap());
+        let all = Reader::open(&path).unwrap().luck().unwrap();
+        assert_eq!(LuckNow::of(&all, &[], WATCH).suspects, []);
     }
 
     #[test]
