@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+mod payouts;
+
 use std::{
     io::IsTerminal as _,
     net::SocketAddr,
@@ -61,6 +63,11 @@ enum Command {
     Balances(TableArgs),
     /// List payouts
     Payouts(TableArgs),
+    /// Make payouts, or see to those that are made
+    Payout {
+        #[command(subcommand)]
+        what: payouts::Payout,
+    },
     /// Recompute everything from the event log and compare
     Verify {
         #[command(subcommand)]
@@ -172,6 +179,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Blocks(args) => show(&args, tables::Table::Blocks),
         Command::Balances(args) => show(&args, tables::Table::Balances),
         Command::Payouts(args) => show(&args, tables::Table::Payouts),
+        Command::Payout { what } => payouts::execute(&what),
         Command::Verify { what: Verify::Ledger(args) } => verify(&args),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ledger::{LedgerError, Reader, verify::VerifyReport};
+use ledger::{LedgerError, PayoutView, Reader, display_txid, verify::VerifyReport};
 use serde_json::{Value, json};
 
 use crate::blocks::shown;
@@ -40,6 +40,9 @@ pub(crate) fn verified_json(report: &VerifyReport) -> String {
         "blocks": report.blocks,
         "satoshis_immature": report.immature.to_sat().to_string(),
         "satoshis_credited": report.balance.to_sat().to_string(),
+        "satoshis_sending": report.sending.to_sat().to_string(),
+        "satoshis_paid": report.paid.to_sat().to_string(),
+        "payouts": report.payouts,
         "joules": report.energy.joules(),
         "problems": report.problems,
     })
@@ -97,17 +100,35 @@ fn rows(path: &Path, table: Table) -> Result<Vec<Value>, LedgerError> {
                     "account": balance.account,
                     "immature": balance.immature.to_sat(),
                     "balance": balance.balance.to_sat(),
+                    "sending": balance.sending.to_sat(),
                     "paid": balance.paid.to_sat(),
                 })
             })
             .collect(),
-        // Payouts come with a later version; rewards stay balances until then.
-        Table::Payouts => Vec::new(),
+        Table::Payouts => payouts(&reader)?,
     })
 }
 
+/// The newest payouts, newest first.
+pub(crate) fn payouts(reader: &Reader) -> Result<Vec<Value>, LedgerError> {
+    let row = |payout: &PayoutView| {
+        json!({
+            "payout": payout.id.get(),
+            "state": payout.state.as_str(),
+            "released": payout.released,
+            "accounts": payout.payments,
+            "satoshis": payout.sats.to_sat(),
+            "fee": payout.fee.to_sat(),
+            "version": payout.version,
+            "height": payout.height,
+            "txid": display_txid(&payout.txid),
+        })
+    };
+    Ok(reader.payouts(ROWS_MAX)?.iter().map(row).collect())
+}
+
 /// Columns as wide as their widest cell, numbers to the right.
-fn aligned(rows: &[Value]) -> String {
+pub(crate) fn aligned(rows: &[Value]) -> String {
     let Some(first) = rows.first().and_then(Value::as_object) else {
         return "(none)".to_owned();
     };

@@ -2,7 +2,8 @@
 //!
 //! Read [`serve`] and the routes below it. Every answer is made of one [`view::View`], read from
 //! the ledger's own tables, so that page, metrics and API agree with each other and with the
-//! ledger. Nothing here changes state, and nothing is read from a request but its method and path.
+//! ledger. Nothing is read from a request but its method and path, and nothing changes state, but
+//! for orders about payouts (`orders.rs`), which must bear the operator's token.
 //! Every list in an answer has a limit, and so has the time that a connection may take.
 
 pub mod account;
@@ -10,6 +11,7 @@ mod api;
 pub mod exact;
 mod listen;
 pub mod meters;
+mod orders;
 mod page;
 mod ready;
 pub mod view;
@@ -30,6 +32,7 @@ use self::{
     listen::Limits,
     view::{View, ViewError, ViewSource},
 };
+use crate::payout::Counter;
 
 /// A body and what it is.
 #[derive(Debug)]
@@ -40,16 +43,24 @@ struct Answer {
 }
 
 /// Serves until cancelled.
-pub async fn serve(listener: TcpListener, source: Arc<ViewSource>, cancel: CancellationToken) {
-    let service = move |request| respond(Arc::clone(&source), request);
+pub async fn serve(
+    listener: TcpListener,
+    source: Arc<ViewSource>,
+    counter: Counter,
+    cancel: CancellationToken,
+) {
+    let service = move |request| respond(Arc::clone(&source), counter.clone(), request);
     listen::serve(listener, Limits::default(), service, cancel).await;
 }
 
 async fn respond(
     source: Arc<ViewSource>,
+    counter: Counter,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_order = request.method() == Method::POST && request.uri().path() == orders::PATH;
     let answer = match *request.method() {
+        _ if is_order => orders::take(&counter, request).await,
         Method::GET | Method::HEAD => route(&source, request.uri().path()).await,
         _ => Answer::error(StatusCode::METHOD_NOT_ALLOWED, "this server only answers GET and HEAD"),
     };

@@ -5,6 +5,7 @@
 
 mod block_life;
 mod node_loss;
+mod payouts;
 mod ports;
 mod real;
 mod refusals;
