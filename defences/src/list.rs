@@ -253,6 +253,8 @@ defences! {
     ThresholdReplay = "threshold-replay",
     /// The audit finds payments that differ from what a payout's transaction pays.
     AuditPayouts = "audit-payouts",
+    /// What changes payouts over HTTP bears the token.
+    PayoutToken = "payout-token",
     /// A block's credits are worked out once.
     SettledOnce = "settled-once",
     /// What is mature stays.

@@ -94,6 +94,8 @@ pub struct PayoutPlan {
     pub custody: String,
     /// Its first version.
     pub version: PayoutTransaction,
+    /// Height of the best chain's tip: no version can be in a block up to it.
+    pub tip: u32,
     /// When it is planned.
     pub at: UnixMillis,
 }

@@ -299,6 +299,8 @@ pub struct OpenPayout {
     pub released: bool,
     /// The height of the block that a version of it is in, where one is.
     pub height: Option<u32>,
+    /// The tip's height when it was planned: no version is in a block up to it.
+    pub tip: u32,
     /// Its versions, oldest first. At most one can ever be on the chain.
     pub versions: Vec<VersionView>,
 }

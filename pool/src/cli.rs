@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+mod payouts;
+
 use std::{
     io::IsTerminal as _,
     net::SocketAddr,
@@ -67,6 +69,11 @@ enum Command {
     Backup(BackupArgs),
     /// Put a copy in the place of a ledger that is gone, or that the copy has all events of
     Restore(RestoreArgs),
+    /// Make payouts, or see to those that are made
+    Payout {
+        #[command(subcommand)]
+        what: payouts::Payout,
+    },
     /// Recompute everything from the event log and compare
     Verify {
         #[command(subcommand)]
@@ -187,6 +194,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Balances(args) => show(args.balances()),
         Command::Payouts(args) => show(args.payouts()),
         Command::Statement(args) => statement(args),
+        Command::Payout { what } => payouts::execute(&what),
         Command::Backup(args) => {
             let (config, _) = read(&args.file)?;
             copied(&args.output, ledger::backup(&config.ledger.path, &args.output))

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use config::{Effective, Errors, Reader, Section, Source, Value, parse};
+use config::{Effective, Errors, Reader, Secret, Section, Source, Value, parse};
 use energy::carbon::{Factor, FactorPack};
 use units::{BasisPoints, Difficulty, Sats};
 
@@ -26,9 +26,11 @@ use crate::{
     user::parse_address,
 };
 
+mod payouts;
 mod ports;
 mod reload;
 
+pub use payouts::PayoutsConfig;
 pub use ports::{PortConfig, StratumConfig};
 pub use reload::Reloaded;
 
@@ -52,10 +54,14 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// How rewards are shared, and the pool's own address.
     pub payout: PayoutConfig,
+    /// How rewards are paid out by transactions.
+    pub payouts: PayoutsConfig,
     /// The accounts.
     pub ledger: LedgerConfig,
     /// Where the page, the metrics and the API are served.
     pub http: SocketAddr,
+    /// What requests that change something must bear; without it there are none.
+    pub http_token: Option<Secret>,
     /// How joules become grams.
     pub energy: EnergyConfig,
     /// How many may connect.
@@ -172,9 +178,11 @@ impl Config {
         let stratum = ports::read(&mut reader.section("stratum"), has_tls, &mut taken);
         let jobs = read_jobs(&mut reader.section("jobs"));
         let payout = read_payout(&mut reader.section("payout"), network);
+        let payouts = payouts::read(&mut reader.section("payout"));
         let ledger = read_ledger(&mut reader.section("ledger"));
         let http =
             reader.section("http").or("listen", "\"127.0.0.1:8080\"", parse::socket_address());
+        let http_token = reader.section("http").secret("token");
         ports::take(&mut reader.section("http"), http.as_slice(), "http.listen", &mut taken);
         let energy = read_energy(&mut reader.section("energy"));
         let limits = read_limits(&mut reader.section("limits"));
@@ -188,8 +196,10 @@ impl Config {
                 stratum: stratum?,
                 jobs: jobs?,
                 payout: payout?,
+                payouts: payouts?,
                 ledger: ledger?,
                 http: http?,
+                http_token: http_token?,
                 energy: energy?,
                 limits: limits?,
                 watch: watch?,
@@ -219,9 +229,7 @@ fn read_node(section: &mut Section<'_>, network: Option<Network>) -> Option<Node
     let timeout = section.or("timeout_seconds", "10", parse::seconds(0.1..=600.0));
     let auth = match (password?, cookie?) {
         (Some(secret), None) => match secret.expose().split_once(':') {
-            Some((user, password)) => {
-                Auth::UserPassword(user.to_owned(), config::Secret::new(password))
-            }
+            Some((user, password)) => Auth::UserPassword(user.to_owned(), Secret::new(password)),
             None => {
                 section.problem("auth", "expected \"user:password\"");
                 return None;

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     ops::Range,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -17,7 +18,7 @@ use ledger::{
 };
 use stratum::judge::Reason;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use units::Sats;
+use units::{Sats, UnixMillis};
 
 use crate::{
     blocks::shown,
@@ -95,6 +96,19 @@ pub enum Command {
     LeaseExtranonces(u32, oneshot::Sender<Result<Range<u32>, LedgerError>>),
     /// Hash rates now.
     Rates(oneshot::Sender<RatesNow>),
+    /// Something about payouts; it answers on its own.
+    Payouts(PayoutWork),
+}
+
+/// What is done to the ledger for payouts.
+pub struct PayoutWork(Box<Work>);
+
+type Work = dyn FnOnce(&mut Ledger, UnixMillis) + Send;
+
+impl fmt::Debug for PayoutWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PayoutWork")
+    }
 }
 
 /// An accepted share on its way to the ledger and back to its connection.
@@ -251,6 +265,22 @@ impl LedgerHandle {
             tracing::error!("{error}; trying again");
             tokio::time::sleep(RETRY_EVERY).await;
         }
+    }
+
+    /// Has something done about payouts, and waits for it.
+    ///
+    /// # Errors
+    /// When the ledger has stopped, or what it answered.
+    pub async fn payouts<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Ledger, UnixMillis) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerUnavailable> {
+        let (reply, answer) = oneshot::channel();
+        let work = PayoutWork(Box::new(move |ledger, now| {
+            let _ = reply.send(work(ledger, now));
+        }));
+        self.send(Command::Payouts(work)).await?;
+        Ok(answer.await.map_err(|_| LedgerUnavailable::Stopped)??)
     }
 
     /// Hash rates as of the last second.
@@ -523,6 +553,7 @@ impl Writer {
                 let at = self.clock.now().unix;
                 let _ = reply.send(self.ledger.lease_extranonces(count, at));
             }
+            Command::Payouts(work) => work.0(&mut self.ledger, self.clock.now().unix),
             Command::Rates(reply) => {
                 let (pool, workers) = self.rates.snapshot(self.clock.now().mono);
                 let _ = reply.send(RatesNow { pool, workers });

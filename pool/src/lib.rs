@@ -4,7 +4,8 @@
 //! Read [`run::start`] first: it makes the tasks and the channels between them. Then follow one
 //! share: [`front`] lets miners in and moves bytes through their `stratum` sessions,
 //! [`ledger_task`] writes and answers; [`blocks`] takes what solves a block to the [`node`], and
-//! [`jobs`] brings the node's templates to the connections. [`http`] reads, and never writes.
+//! [`jobs`] brings the node's templates to the connections; [`payout`] pays miners by transactions.
+//! [`http`] reads, and writes nothing but to hand in orders about payouts.
 //!
 //! What it deliberately does not do: it judges no share itself (`stratum` does), does no
 //! arithmetic on money or energy (`ledger` and `energy` do), searches no nonce (it must not even
@@ -30,6 +31,7 @@ pub mod limits;
 pub mod luck;
 pub mod metrics;
 pub mod node;
+pub mod payout;
 pub mod proxy_protocol;
 pub mod rates;
 pub mod resume;

@@ -42,6 +42,7 @@ use crate::{
     node::{
         self, NodeError, NodeStatus, Nodes, Seen, TemplateSink, WatchSettings, watch_templates,
     },
+    payout::{Cashier, Counter, PayoutError},
     tls::{TlsFilesError, TlsKeeper},
     wages::{self, Wages},
 };
@@ -87,6 +88,9 @@ pub enum StartError {
     /// The system refuses something.
     #[error(transparent)]
     System(io::Error),
+    /// Payouts cannot be made as they are configured.
+    #[error(transparent)]
+    Payouts(#[from] PayoutError),
     /// The metrics cannot be made.
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -158,6 +162,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     let sink = TemplateSink { templates: templates_in, status: status_in };
     running.watcher(&nodes, watching(&config), clock, sink);
     let wages = running.wages(&config, &nodes, &templates);
+    let counter = running.cashier(&config, &ledger_handle, &nodes)?;
     let desk = Desk { nodes, ledger: ledger_handle.clone() };
     let (tracked_in, tracked) = mpsc::channel(BLOCK_QUEUE);
     let own = (config.payout.payee.script.clone(), config.network.to_bitcoin());
@@ -199,7 +204,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     };
     running.front(&config, shared, tls, listeners, (taken.peers, jobs_out));
     let views = ViewSource::new(config, ledger_handle, templates, status, metrics, clock);
-    running.web(http_listener, views);
+    running.web(http_listener, views, counter);
     Ok(running)
 }
 
@@ -388,10 +393,22 @@ impl Running {
         Some(Wages { network, fees: Some(fees) })
     }
 
-    fn web(&mut self, listener: TcpListener, views: ViewSource) {
+    fn cashier(
+        &mut self,
+        config: &Config,
+        ledger: &LedgerHandle,
+        nodes: &Arc<Nodes>,
+    ) -> Result<Counter, PayoutError> {
+        let cashier = Cashier::new(config, ledger.clone(), Arc::clone(nodes))?;
+        let (counter, orders) = Counter::new(config.http_token.clone());
+        self.spawn("payouts", cashier.run(orders, self.cancel.clone()));
+        Ok(counter)
+    }
+
+    fn web(&mut self, listener: TcpListener, views: ViewSource, counter: Counter) {
         let cancel = self.cancel.clone();
         self.tasks.spawn(async move {
-            http::serve(listener, Arc::new(views), cancel).await;
+            http::serve(listener, Arc::new(views), counter, cancel).await;
             Ok(())
         });
     }
@@ -417,16 +434,20 @@ fn direct(config: &Config) -> Option<DirectPay> {
     direct.map(|config| DirectPay { path, scheme: *scheme, own, fee: *fee, config })
 }
 
-fn open_ledger(config: &Config, clock: Clock) -> Result<(Ledger, EnergyDesk), StartError> {
-    let path = &config.ledger.path;
-    let failed = |source| StartError::Ledger { path: path.display().to_string(), source };
-    let settings = LedgerSettings {
+/// How the ledger settles, as the configuration has it.
+pub(crate) fn ledger_settings(config: &Config) -> LedgerSettings {
+    LedgerSettings {
         scheme: config.payout.scheme,
         fee: config.payout.fee,
         fee_account: config.payout.account.clone(),
         maturity: MATURITY,
-    };
-    let mut ledger = Ledger::open(path, settings).map_err(failed)?;
+    }
+}
+
+fn open_ledger(config: &Config, clock: Clock) -> Result<(Ledger, EnergyDesk), StartError> {
+    let path = &config.ledger.path;
+    let failed = |source| StartError::Ledger { path: path.display().to_string(), source };
+    let mut ledger = Ledger::open(path, ledger_settings(config)).map_err(failed)?;
     ledger.begin(config.payout.reserve, clock.now().unix).map_err(failed)?;
     let desk = EnergyDesk::restore(&ledger, config.energy.interval).map_err(failed)?;
     Ok((ledger, desk))

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use ledger::{
     AccountPayout, AccountSummary, AccountView, Balance, BlockFilter, BlockState, BlockView,
-    LedgerError, PayoutFilter, Reader, verify::VerifyReport,
+    LedgerError, PayoutFilter, PayoutView, Reader, display_txid, verify::VerifyReport,
 };
 use serde_json::{Value, json};
 use units::UnixMillis;
@@ -205,6 +205,9 @@ pub(crate) fn verified_json(report: &VerifyReport) -> String {
         "blocks": report.blocks,
         "satoshis_immature": report.immature.to_sat().to_string(),
         "satoshis_credited": report.balance.to_sat().to_string(),
+        "satoshis_sending": report.sending.to_sat().to_string(),
+        "satoshis_paid": report.paid.to_sat().to_string(),
+        "payouts": report.payouts,
         "joules": report.energy.joules(),
         "problems": report.problems,
     })
@@ -299,8 +302,30 @@ fn payout(payout: &AccountPayout) -> Value {
     })
 }
 
+/// The columns of [`payouts`], in order.
+pub(crate) const PAYOUTS: &[&str] =
+    &["payout", "state", "released", "accounts", "satoshis", "fee", "version", "height", "txid"];
+
+/// The newest payouts, newest first.
+pub(crate) fn payouts(reader: &Reader) -> Result<Vec<Value>, LedgerError> {
+    let row = |payout: &PayoutView| {
+        json!({
+            "payout": payout.id.get(),
+            "state": payout.state.as_str(),
+            "released": payout.released,
+            "accounts": payout.payments,
+            "satoshis": payout.sats.to_sat(),
+            "fee": payout.fee.to_sat(),
+            "version": payout.version,
+            "height": payout.height,
+            "txid": display_txid(&payout.txid),
+        })
+    };
+    Ok(reader.payouts(ROWS_MAX)?.iter().map(row).collect())
+}
+
 /// Columns as wide as their widest cell, numbers to the right.
-fn aligned(rows: &[Value], names: &[&str]) -> String {
+pub(crate) fn aligned(rows: &[Value], names: &[&str]) -> String {
     if rows.is_empty() {
         return "(none)".to_owned();
     }

@@ -15,6 +15,8 @@ pub(crate) struct PayoutPlanned {
     #[serde(with = "super::display_hash")]
     pub(crate) txid: PayoutTxid,
     pub(crate) signed: bool,
+    /// Height of the tip: no version can be in a block up to it.
+    pub(crate) tip: u32,
     /// Sum of the payments, in satoshis.
     #[serde(with = "super::decimal")]
     pub(crate) sats: u64,

@@ -17,7 +17,7 @@ use crate::payout::{
 use crate::store::{PayoutRow, Recorder};
 use crate::threshold::{self, ThresholdRequest};
 use crate::types::AccountId;
-use crate::view::{OpenPayout, Payable};
+use crate::view::{OpenPayout, OutboxView, Payable};
 
 impl Ledger {
     /// Plans a payout: its payments leave the balances, and its transaction is kept. Nothing of
@@ -42,6 +42,7 @@ impl Ledger {
                 custody: plan.custody.clone(),
                 txid: seen.txid,
                 signed: seen.signed,
+                tip: plan.tip,
                 sats: sum.to_sat(),
                 inputs: plan.version.inputs.to_sat(),
                 fee: seen.fee,
@@ -288,6 +289,14 @@ impl Ledger {
             });
             record.record(now, &event, None)
         })
+    }
+
+    /// Payouts as a whole.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn outbox(&self) -> Result<OutboxView, LedgerError> {
+        self.store.query("reading the outbox", |ask| ask.outbox())
     }
 
     /// Accounts with a balance, with the thresholds that their owners set.

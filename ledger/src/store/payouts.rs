@@ -102,7 +102,7 @@ impl Queries<'_> {
         let mut statement = self.conn().prepare_cached(
             "SELECT payout.id, payout.state, payout.released, version.txid, payout.height,
                     version.event, version.signed_event, version.fee, payout.txid = version.txid,
-                    payout.confirmed IS version.txid
+                    payout.confirmed IS version.txid, payout.tip
              FROM payout JOIN payout_version AS version ON version.payout = payout.id
              WHERE payout.state IN ('confirmed', 'signed', 'unsigned')
              ORDER BY payout.id, version.number",
@@ -117,6 +117,7 @@ impl Queries<'_> {
                     state: state(row, 1)?,
                     released: row.get(2)?,
                     height: row.get(4)?,
+                    tip: row.get(10)?,
                     versions: Vec::new(),
                 });
             }

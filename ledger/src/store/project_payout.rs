@@ -32,8 +32,8 @@ pub(super) fn planned(
 ) -> Result<(), LedgerError> {
     let (payments, version) = payout::decode_plan(data)?;
     conn.prepare_cached(
-        "INSERT INTO payout(id, state, released, custody, sats, txid, planned_at, state_at)
-         VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?6)",
+        "INSERT INTO payout(id, state, released, custody, sats, txid, tip, planned_at, state_at)
+         VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?7)",
     )?
     .execute(params![
         body.id,
@@ -41,6 +41,7 @@ pub(super) fn planned(
         body.custody,
         amount(body.sats)?,
         body.txid,
+        body.tip,
         Instant(at),
     ])?;
     insert_version(conn, seq, body.id, body.txid, body.signed, (body.inputs, body.fee))?;

@@ -224,6 +224,7 @@ CREATE TABLE payout(
     txid BLOB NOT NULL,
     confirmed BLOB,
     height INTEGER,
+    tip INTEGER NOT NULL,
     planned_at INTEGER NOT NULL,
     state_at INTEGER NOT NULL
 ) STRICT;

@@ -144,8 +144,13 @@ impl Desk {
         version: PayoutTransaction,
         payments: &[Payment],
     ) -> Result<PayoutId, Refusal> {
-        let plan =
-            PayoutPlan { payments: payments.to_vec(), custody: custody(), version, at: self.now() };
+        let plan = PayoutPlan {
+            payments: payments.to_vec(),
+            custody: custody(),
+            version,
+            tip: 7,
+            at: self.now(),
+        };
         self.ledger.plan_payout(&plan).map_err(refused)
     }
 

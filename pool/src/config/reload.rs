@@ -4,7 +4,9 @@
 //! apart member by member, so that a key that is new cannot be forgotten here. It deliberately
 //! changes nothing by itself.
 
-use super::{Config, EnergyConfig, JobsConfig, LedgerConfig, PayoutConfig, StratumConfig};
+use super::{
+    Config, EnergyConfig, JobsConfig, LedgerConfig, PayoutConfig, PayoutsConfig, StratumConfig,
+};
 use crate::{limits::Limits, node::NodeSettings, tls::TlsFiles};
 
 /// A configuration that may take the place of the one in force.
@@ -54,8 +56,10 @@ impl Differences {
             stratum,
             jobs,
             payout,
+            payouts,
             ledger,
             http,
+            http_token,
             energy,
             limits,
             watch,
@@ -68,8 +72,10 @@ impl Differences {
         self.stratum(stratum, &new.stratum);
         self.jobs(jobs, &new.jobs);
         self.payout(payout, &new.payout);
+        self.payouts(payouts, &new.payouts);
         self.ledger(ledger, &new.ledger);
         self.fixed("http.listen", *http == new.http);
+        self.fixed("http.token", *http_token == new.http_token);
         self.energy(energy, &new.energy);
         self.limits(limits, &new.limits);
         self.fixed("watch.withholding_below", *watch == new.watch);
@@ -122,6 +128,29 @@ impl Differences {
         self.fixed("payout.address", *account == new.account);
         self.fixed("payout.coinbase_tag", payee.tag == new.payee.tag);
         self.fixed("payout.fee_percent", *fee == new.fee);
+    }
+
+    fn payouts(&mut self, old: &PayoutsConfig, new: &PayoutsConfig) {
+        let PayoutsConfig {
+            descriptor,
+            descriptor_file,
+            threshold,
+            max_outputs,
+            fee_rate,
+            max_fee_rate,
+            interval,
+            confirmations,
+            pause,
+        } = old;
+        self.fixed("payout.descriptor", *descriptor == new.descriptor);
+        self.fixed("payout.descriptor_file", *descriptor_file == new.descriptor_file);
+        self.fixed("payout.threshold_satoshis", *threshold == new.threshold);
+        self.fixed("payout.max_outputs", *max_outputs == new.max_outputs);
+        self.fixed("payout.fee_rate", *fee_rate == new.fee_rate);
+        self.fixed("payout.max_fee_rate", *max_fee_rate == new.max_fee_rate);
+        self.fixed("payout.interval_seconds", *interval == new.interval);
+        self.fixed("payout.confirmations", *confirmations == new.confirmations);
+        self.fixed("payout.pause", *pause == new.pause);
     }
 
     fn ledger(&mut self, old: &LedgerConfig, new: &LedgerConfig) {

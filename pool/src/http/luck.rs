@@ -224,6 +224,7 @@ mod tests {
             network_work: Work::new(512),
             finder,
             committed_slice: ledger::SliceIndex::new(1),
+            direct: Vec::new(),
             block: vec![number],
             at: UnixMillis::new(2),
         }

@@ -2,8 +2,9 @@
 //!
 //! Read [`serve`] and the routes below it. Every answer is made of one [`view::View`], read from
 //! the ledger's own tables, so that page, metrics and API agree with each other and with the
-//! ledger. Nothing here changes state, and nothing is read from a request but its method, its path
-//! and the few keys after it that `query.rs` knows.
+//! ledger. Nothing is read from a request but its method, its path and the few keys after it that
+//! `query.rs` knows, and nothing changes state, but for orders about payouts (`orders.rs`), which
+//! must bear the operator's token.
 //! Every list in an answer has a limit, and so has the time that a connection may take.
 
 pub mod account;
@@ -12,6 +13,7 @@ pub mod exact;
 mod listen;
 pub mod luck;
 pub mod meters;
+mod orders;
 mod page;
 mod query;
 mod ready;
@@ -39,6 +41,7 @@ use self::{
     query::{Format, Query},
     view::{View, ViewError, ViewSource},
 };
+use crate::payout::Counter;
 use crate::statement;
 
 /// A body and what it is.
@@ -50,16 +53,24 @@ struct Answer {
 }
 
 /// Serves until cancelled.
-pub async fn serve(listener: TcpListener, source: Arc<ViewSource>, cancel: CancellationToken) {
-    let service = move |request| respond(Arc::clone(&source), request);
+pub async fn serve(
+    listener: TcpListener,
+    source: Arc<ViewSource>,
+    counter: Counter,
+    cancel: CancellationToken,
+) {
+    let service = move |request| respond(Arc::clone(&source), counter.clone(), request);
     listen::serve(listener, Limits::default(), service, cancel).await;
 }
 
 async fn respond(
     source: Arc<ViewSource>,
+    counter: Counter,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_order = request.method() == Method::POST && request.uri().path() == orders::PATH;
     let answer = match *request.method() {
+        _ if is_order => orders::take(&counter, request).await,
         Method::GET | Method::HEAD => {
             route(&source, request.uri().path(), request.uri().query()).await
         }

@@ -12,6 +12,7 @@ mod node_loss;
 #[path = "../../../ledger/tests/power/oracle.rs"]
 #[expect(dead_code, reason = "the tests of the ledger need the rest")]
 mod oracle;
+mod payouts;
 mod ports;
 mod real;
 mod refusals;

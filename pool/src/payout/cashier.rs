@@ -1,0 +1,556 @@
+//! [`Cashier`]: carries out orders one after another, and follows payouts that are out.
+//!
+//! The order of things is the point. A payout is in the ledger, with its transaction, before it is
+//! released; it is released, in the ledger, before it is sent; and it is sent again, byte for
+//! byte, at each new tip until it is on the chain. A crash between any two of these leaves
+//! something that is taken up from the ledger alone.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bitcoin::{OutPoint, Psbt, hashes::Hash as _};
+use config::Secret;
+use defences::{Defence, stands};
+use ledger::{
+    OpenPayout, Payment, PayoutId, PayoutPlan, PayoutState, PayoutTransaction, ThresholdRequest,
+    display_txid,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use units::{Sats, UnixMillis};
+
+use super::coins::{self, Need};
+use super::figures::{listed, point, read, sat_per_vb, shown, sum, vsize, whole_sats, with};
+use super::order::{Order, PayoutError, Ticket, refused};
+use super::rules;
+use super::scan::Scan;
+use super::wallet::{Custody, Purse, Wanted};
+use crate::{
+    config::{Config, PayoutsConfig},
+    ledger_task::LedgerHandle,
+    node::{Network, NodeError, Nodes},
+};
+
+/// Between looks at payouts that are out.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+/// Blocks below a payout's own tip from which on it is looked for, since the chain may have become
+/// shorter since.
+const MARGIN: u32 = 100;
+/// Virtual bytes of an output, and of the inputs and the rest, when coins are looked for.
+const OUTPUT_BYTES: u64 = 43;
+const OTHER_BYTES: u64 = 10_000;
+/// Bitcoin Core's code for a transaction whose outputs are on the chain already.
+const IN_CHAIN: i64 = -27;
+
+/// Makes and follows payouts.
+#[derive(Debug)]
+pub struct Cashier {
+    ledger: LedgerHandle,
+    nodes: Arc<Nodes>,
+    config: PayoutsConfig,
+    network: Network,
+    /// The pool's own address.
+    address: String,
+    custody: Option<Custody>,
+    scan: Scan,
+    /// The tip under which payouts were sent last.
+    sent_under: Option<[u8; 32]>,
+}
+
+/// Where orders are handed in, by whoever knows the token.
+#[derive(Debug, Clone)]
+pub struct Counter {
+    orders: mpsc::Sender<Ticket>,
+    token: Option<Secret>,
+}
+
+impl Counter {
+    /// A counter, and the queue for [`Cashier::run`].
+    #[must_use]
+    pub fn new(token: Option<Secret>) -> (Self, mpsc::Receiver<Ticket>) {
+        let (orders, queue) = mpsc::channel(16);
+        (Self { orders, token }, queue)
+    }
+
+    /// Whether a request bears the token. There is none without one set.
+    #[must_use]
+    pub fn admits(&self, authorization: Option<&str>) -> bool {
+        if !stands(Defence::PayoutToken) {
+            return true;
+        }
+        let given = authorization.and_then(|text| text.strip_prefix("Bearer "));
+        // Hashes are compared, so that the time it takes says nothing about the token.
+        let hash = |text: &str| Sha256::digest(text.trim());
+        given
+            .zip(self.token.as_ref())
+            .is_some_and(|(given, token)| hash(given) == hash(token.expose()))
+    }
+
+    /// Has an order carried out.
+    ///
+    /// # Errors
+    /// As the cashier says, or when it has ended.
+    pub async fn ask(&self, order: Order) -> Result<Value, PayoutError> {
+        let gone = || refused("the pool is shutting down");
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Ticket { order, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Cashier {
+    /// Prepares payouts as the configuration has them.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be read or is of no use.
+    pub fn new(
+        config: &Config,
+        ledger: LedgerHandle,
+        nodes: Arc<Nodes>,
+    ) -> Result<Self, PayoutError> {
+        let (payouts, address) = (config.payouts.clone(), config.payout.account.clone());
+        let text = match (&payouts.descriptor, &payouts.descriptor_file) {
+            (Some(secret), _) => Some(secret.clone()),
+            (None, Some(path)) => {
+                let read = std::fs::read_to_string(path).map_err(|error| {
+                    refused(format!("payout.descriptor_file {}: {error}", path.display()))
+                })?;
+                Some(Secret::new(read))
+            }
+            (None, None) => None,
+        };
+        let bitcoin = config.network.to_bitcoin();
+        let read = |text: Secret| Custody::read(text.expose(), &address, bitcoin);
+        Ok(Self {
+            ledger,
+            nodes,
+            custody: text.map(read).transpose()?,
+            config: payouts,
+            network: config.network,
+            address,
+            scan: Scan::default(),
+            sent_under: None,
+        })
+    }
+
+    /// Carries out orders and follows payouts until cancelled.
+    ///
+    /// # Errors
+    /// None: what goes wrong is told to whoever asked, or logged and tried again.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Ticket>,
+        cancel: CancellationToken,
+    ) -> Result<(), PayoutError> {
+        let mut follow = interval(FOLLOW_EVERY);
+        follow.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let every = self.config.interval;
+        let mut next = (!every.is_zero()).then(|| Instant::now() + every);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                Some(Ticket { order, reply }) = orders.recv() => {
+                    tokio::select! {
+                        // Whatever is half done is taken up from the ledger.
+                        () = cancel.cancelled() => return Ok(()),
+                        // Whoever asked may have gone; what was asked is done all the same.
+                        answer = self.execute(order) => drop(reply.send(answer)),
+                    }
+                }
+                _ = follow.tick() => {
+                    if let Err(error) = self.follow().await {
+                        tracing::warn!("payouts cannot be followed: {error}");
+                    }
+                }
+                () = until(next) => {
+                    let done = tokio::select! {
+                        () = cancel.cancelled() => return Ok(()),
+                        done = self.execute(Order::Run { dry_run: false }) => done,
+                    };
+                    match done {
+                        Ok(done) => tracing::info!("payouts: {done}"),
+                        Err(error) => tracing::warn!("no payout was made: {error}"),
+                    }
+                    next = next.map(|_| Instant::now() + every);
+                }
+            }
+        }
+    }
+
+    /// Carries out one order. The answer is what `wattproof-pool payout --json` prints.
+    ///
+    /// # Errors
+    /// As the ledger or the node says, or when it cannot be done like this.
+    pub async fn execute(&mut self, order: Order) -> Result<Value, PayoutError> {
+        match order {
+            Order::Plan { dry_run } => self.plan(dry_run).await,
+            Order::Run { dry_run } => self.pay(dry_run).await,
+            Order::ExportPsbt { payout } => self.export(PayoutId::new(payout)).await,
+            Order::ImportPsbt { psbt } => self.import(&psbt).await,
+            Order::Bump { payout, fee_rate, dry_run } => {
+                self.bump(PayoutId::new(payout), fee_rate, dry_run).await
+            }
+            Order::Cancel { payout } => {
+                let id = PayoutId::new(payout);
+                self.ledger.payouts(move |ledger, now| ledger.cancel_payout(id, now)).await?;
+                Ok(json!({"payout": payout, "state": "cancelled"}))
+            }
+            Order::Pause { reason } => self.pause(true, reason).await,
+            Order::Resume => self.pause(false, String::new()).await,
+            Order::Threshold { account, satoshis, time, signature } => {
+                self.threshold(account, satoshis, time, signature).await
+            }
+        }
+    }
+
+    async fn pause(&self, paused: bool, reason: String) -> Result<Value, PayoutError> {
+        let answer = json!({"paused": paused, "reason": reason});
+        self.ledger.payouts(move |ledger, now| ledger.pause_payouts(paused, &reason, now)).await?;
+        Ok(answer)
+    }
+
+    async fn threshold(
+        &self,
+        account: String,
+        satoshis: u64,
+        time: u64,
+        signature: String,
+    ) -> Result<Value, PayoutError> {
+        let answer = json!({"account": account, "satoshis": satoshis});
+        let sats = Sats::from_sat(satoshis).map_err(|error| refused(error.to_string()))?;
+        let network = self.network.as_str().to_owned();
+        let stamp = UnixMillis::new(time);
+        let request = ThresholdRequest { account, network, sats, stamp, signature };
+        self.ledger.payouts(move |ledger, now| ledger.set_threshold(&request, now)).await?;
+        Ok(answer)
+    }
+
+    /// Plans a payout of everything that is due.
+    async fn plan(&self, dry_run: bool) -> Result<Value, PayoutError> {
+        let custody = self.custody()?;
+        let payables = self.ledger.payouts(|ledger, _| ledger.payables()).await?;
+        let config = &self.config;
+        let network = self.network.to_bitcoin();
+        let payments =
+            rules::due(&payables, &self.address, network, config.threshold, config.max_outputs);
+        if payments.is_empty() {
+            return Ok(json!({"payout": null, "accounts": 0, "satoshis": 0}));
+        }
+        let taken = self.taken().await?;
+        let rate = self.fee_rate().await;
+        let purse = self.purse(custody, &payments, &[], &taken).await?;
+        let wanted =
+            Wanted { payments: &payments, fee_rate: sat_per_vb(rate), must: &[], taken: &taken };
+        let version = custody.make(&purse, &wanted)?;
+        let shown = shown(&version, &payments)?;
+        if dry_run {
+            return Ok(with(shown, json!({"payout": null, "payments": listed(&payments)})));
+        }
+        let plan = self.plan_of(payments, version, purse.tip.height);
+        let id = self
+            .ledger
+            .payouts(move |ledger, now| ledger.plan_payout(&PayoutPlan { at: now, ..plan }));
+        Ok(with(shown, json!({"payout": id.await?.get()})))
+    }
+
+    fn plan_of(&self, payments: Vec<Payment>, version: PayoutTransaction, tip: u32) -> PayoutPlan {
+        let (custody, at) = (self.address.clone(), UnixMillis::new(0));
+        PayoutPlan { payments, custody, version, tip, at }
+    }
+
+    /// Sends payouts that are planned and signed; where there are none, plans one and sends it.
+    async fn pay(&self, dry_run: bool) -> Result<Value, PayoutError> {
+        let open = self.ledger.payouts(|ledger, _| ledger.open_payouts()).await?;
+        let waiting = |payout: &OpenPayout| payout.state == PayoutState::Signed && !payout.released;
+        let mut ready: Vec<PayoutId> =
+            open.iter().filter(|payout| waiting(payout)).map(|payout| payout.id).collect();
+        if dry_run && !ready.is_empty() {
+            let ready: Vec<u64> = ready.iter().map(|id| id.get()).collect();
+            return Ok(json!({"payout": null, "ready": ready}));
+        }
+        let mut planned = Value::Null;
+        if ready.is_empty() {
+            planned = self.plan(dry_run).await?;
+            let Some(id) = planned["payout"].as_u64() else { return Ok(planned) };
+            if planned["signed"] != true {
+                return Ok(planned);
+            }
+            ready.push(PayoutId::new(id));
+        }
+        let mut sent = Vec::new();
+        for id in ready {
+            sent.push(self.send(id).await?);
+        }
+        Ok(json!({"planned": planned, "sent": sent}))
+    }
+
+    /// Releases a payout's newest version and sends it. What the node says is told; the payout is
+    /// sent again in any case.
+    async fn send(&self, id: PayoutId) -> Result<Value, PayoutError> {
+        self.refuse_while_resting()?;
+        let released = self.ledger.payouts(move |ledger, now| ledger.release_payout(id, now));
+        let (txid, transaction, psbt) = released.await?;
+        if !psbt.is_empty() {
+            return Err(refused(format!("payout {id} waits for its signature")));
+        }
+        let answer = self.hand_over(&transaction).await;
+        let (sent, words) = match answer {
+            Ok(()) => (true, String::new()),
+            Err(error) => (false, error.to_string()),
+        };
+        Ok(json!({"payout": id.get(), "txid": display_txid(&txid), "sent": sent, "node": words}))
+    }
+
+    async fn hand_over(&self, transaction: &[u8]) -> Result<(), NodeError> {
+        let params = json!([hex::encode(transaction)]);
+        match self.nodes.active().call("sendrawtransaction", params).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.rpc_code() == Some(IN_CHAIN) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn export(&self, id: PayoutId) -> Result<Value, PayoutError> {
+        self.refuse_while_resting()?;
+        let open = self.ledger.payouts(|ledger, _| ledger.open_payouts()).await?;
+        let waits = |payout: &&OpenPayout| payout.id == id && payout.state == PayoutState::Unsigned;
+        if open.iter().find(waits).is_none() {
+            return Err(refused(format!("payout {id} waits for no signature")));
+        }
+        let released = self.ledger.payouts(move |ledger, now| ledger.release_payout(id, now));
+        let (txid, _, psbt) = released.await?;
+        let psbt = Psbt::deserialize(&psbt).map_err(|error| refused(error.to_string()))?;
+        Ok(json!({"payout": id.get(), "txid": display_txid(&txid), "psbt": psbt.to_string()}))
+    }
+
+    async fn import(&self, text: &str) -> Result<Value, PayoutError> {
+        let psbt: Psbt =
+            text.trim().parse().map_err(|error| refused(format!("the PSBT: {error}")))?;
+        let txid = psbt.unsigned_tx.compute_txid().to_byte_array();
+        let open = self.ledger.payouts(|ledger, _| ledger.open_payouts()).await?;
+        let newest = |payout: &&OpenPayout| {
+            payout.versions.iter().any(|version| version.newest && version.txid == txid)
+        };
+        let id = open.iter().find(newest).map(|payout| payout.id);
+        let id = id.ok_or_else(|| refused("the PSBT is of no payout's newest version"))?;
+        let transaction = self.custody()?.finish(psbt)?;
+        self.refuse_bad_signatures(&transaction).await?;
+        let kept = transaction.clone();
+        self.ledger.payouts(move |ledger, now| ledger.payout_signed(id, &kept, now)).await?;
+        self.send(id).await
+    }
+
+    /// The node says whether the scripts are satisfied; whatever else it says may pass.
+    async fn refuse_bad_signatures(&self, transaction: &[u8]) -> Result<(), PayoutError> {
+        let params = json!([[hex::encode(transaction)]]);
+        let Ok(answer) = self.nodes.active().call("testmempoolaccept", params).await else {
+            return Ok(());
+        };
+        let reason = answer[0]["reject-reason"].as_str().unwrap_or_default();
+        if reason.contains("script-verify") {
+            return Err(refused(format!("the PSBT's signatures: {reason}")));
+        }
+        Ok(())
+    }
+
+    /// Replaces a payout's transaction by one with a higher fee, and sends it.
+    async fn bump(
+        &self,
+        id: PayoutId,
+        fee_rate: Option<u64>,
+        dry_run: bool,
+    ) -> Result<Value, PayoutError> {
+        self.refuse_while_resting()?;
+        let custody = self.custody()?;
+        let (open, payments, coins) = self
+            .ledger
+            .payouts(move |ledger, _| {
+                Ok((ledger.open_payouts()?, ledger.payments_of(id)?, ledger.taken_coins()?))
+            })
+            .await?;
+        let payout = open.into_iter().find(|payout| payout.id == id);
+        let payout = payout.ok_or_else(|| refused(format!("payout {id} is not open")))?;
+        let Some(version) = payout.versions.iter().find(|version| version.newest).copied() else {
+            return Err(refused(format!("payout {id} has no version")));
+        };
+        let bytes =
+            self.ledger.payouts(move |ledger, _| ledger.payout_bytes(&version.txid)).await?;
+        let (bytes, _) = bytes.ok_or_else(|| refused(format!("payout {id} has no version")))?;
+        let old = read(&bytes)?;
+        let old_rate = version.fee.to_sat().div_ceil(vsize(&old));
+        let better = (old_rate + (old_rate / 4).max(1)).max(self.fee_rate().await);
+        let rate = fee_rate.unwrap_or_else(|| better.min(self.config.max_fee_rate));
+        if rate <= old_rate || rate > self.config.max_fee_rate {
+            let most = self.config.max_fee_rate;
+            let why = format!("{rate} sat/vB: expected more than {old_rate}, at most {most}");
+            return Err(refused(why));
+        }
+        let must: Vec<OutPoint> = old.input.iter().map(|input| input.previous_output).collect();
+        let taken: Vec<OutPoint> =
+            coins.into_iter().map(point).filter(|coin| !must.contains(coin)).collect();
+        let purse = self.purse(custody, &payments, &must, &taken).await?;
+        let wanted =
+            Wanted { payments: &payments, fee_rate: sat_per_vb(rate), must: &must, taken: &taken };
+        let version = custody.make(&purse, &wanted)?;
+        let shown = shown(&version, &payments)?;
+        if dry_run {
+            return Ok(with(shown, json!({"payout": null})));
+        }
+        let kept = version.clone();
+        self.ledger.payouts(move |ledger, now| ledger.replace_payout(id, &kept, now)).await?;
+        if shown["signed"] != true {
+            return Ok(with(shown, json!({"payout": id.get()})));
+        }
+        Ok(with(shown, self.send(id).await?))
+    }
+
+    /// Looks where payouts are, and sends those again that are not on the chain.
+    ///
+    /// # Errors
+    /// When the node or the ledger does not answer.
+    pub async fn follow(&mut self) -> Result<(), PayoutError> {
+        let open = self.ledger.payouts(|ledger, _| ledger.open_payouts()).await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        let nodes = Arc::clone(&self.nodes);
+        let node = nodes.active();
+        let info = node.blockchain_info().await?;
+        let versions = open.iter().flat_map(|payout| &payout.versions);
+        let wanted: BTreeSet<_> = versions.map(|version| version.txid).collect();
+        let from = open.iter().map(|payout| payout.tip).min().unwrap_or(0).saturating_sub(MARGIN);
+        if !self.scan.look(node, &wanted, from, info.blocks).await? {
+            return Ok(());
+        }
+        let outbox = self.ledger.payouts(|ledger, _| ledger.outbox()).await?;
+        let resting = self.config.pause || outbox.paused;
+        let again = self.sent_under != Some(info.best_block) && !resting;
+        for payout in &open {
+            if !self.note(payout, info.blocks).await? && again && payout.released {
+                self.send_again(payout).await?;
+            }
+        }
+        if again {
+            self.sent_under = Some(info.best_block);
+        }
+        Ok(())
+    }
+
+    /// Writes down where a payout is; true where it is on the chain.
+    async fn note(&self, payout: &OpenPayout, tip: u32) -> Result<bool, PayoutError> {
+        let id = payout.id;
+        let mut versions = payout.versions.iter();
+        let seen =
+            versions.find_map(|version| Some((version.txid, *self.scan.found.get(&version.txid)?)));
+        let Some((txid, height)) = seen else {
+            if payout.state == PayoutState::Confirmed {
+                tracing::warn!("payout {id} is on the chain no more");
+                self.ledger.payouts(move |ledger, now| ledger.payout_unconfirmed(id, now)).await?;
+            }
+            return Ok(false);
+        };
+        let deep = (tip + 1).saturating_sub(height) >= self.config.confirmations;
+        let change = move |ledger: &mut ledger::Ledger, now| {
+            let new = ledger.payout_confirmed(id, txid, height, now)?;
+            if deep {
+                ledger.settle_payout(id, now)?;
+            }
+            Ok(new)
+        };
+        if self.ledger.payouts(change).await? {
+            tracing::info!("payout {id} is in block {height}: {}", display_txid(&txid));
+        }
+        Ok(true)
+    }
+
+    /// Sends the newest version that the node takes, byte for byte as it was.
+    async fn send_again(&self, payout: &OpenPayout) -> Result<(), PayoutError> {
+        for version in payout.versions.iter().rev().filter(|version| version.signed) {
+            let txid = version.txid;
+            let bytes = self.ledger.payouts(move |ledger, _| ledger.payout_bytes(&txid)).await?;
+            let Some((transaction, _)) = bytes else { continue };
+            match self.hand_over(&transaction).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.rpc_code().is_some() => {
+                    tracing::warn!("payout {}, {}: {error}", payout.id, display_txid(&txid));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn custody(&self) -> Result<&Custody, PayoutError> {
+        self.refuse_while_resting()?;
+        let none = || refused("there are no payouts without payout.descriptor");
+        self.custody.as_ref().ok_or_else(none)
+    }
+
+    fn refuse_while_resting(&self) -> Result<(), PayoutError> {
+        if self.config.pause { Err(refused("payouts rest: payout.pause")) } else { Ok(()) }
+    }
+
+    async fn taken(&self) -> Result<Vec<OutPoint>, PayoutError> {
+        let coins = self.ledger.payouts(|ledger, _| ledger.taken_coins()).await?;
+        Ok(coins.into_iter().map(point).collect())
+    }
+
+    async fn purse(
+        &self,
+        custody: &Custody,
+        payments: &[Payment],
+        must: &[OutPoint],
+        taken: &[OutPoint],
+    ) -> Result<Purse, PayoutError> {
+        let count = u64::try_from(payments.len()).unwrap_or(u64::MAX);
+        let bytes = count.saturating_mul(OUTPUT_BYTES).saturating_add(OTHER_BYTES);
+        let fees = bytes.saturating_mul(self.config.max_fee_rate);
+        let need = Need {
+            scripts: &custody.scripts()?,
+            sats: sum(payments).saturating_add(fees),
+            confirmations: self.config.confirmations,
+            must,
+            taken,
+        };
+        coins::gather(self.nodes.active(), &need).await
+    }
+
+    /// Satoshis a virtual byte: the node's estimate for six blocks, within the limits; the least
+    /// of them where it has none.
+    async fn fee_rate(&self) -> u64 {
+        let answer = self.nodes.active().call("estimatesmartfee", json!([6])).await;
+        let per_kvb = answer.ok().and_then(|answer| answer["feerate"].as_f64());
+        let estimate = per_kvb.map_or(0, |btc| whole_sats(btc * 100_000_f64));
+        estimate.clamp(self.config.fee_rate, self.config.max_fee_rate)
+    }
+}
+
+/// Completes at `next`; never where there is none.
+async fn until(next: Option<Instant>) {
+    match next {
+        Some(next) => tokio::time::sleep_until(next).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_admits() {
+        let (counter, _queue) = Counter::new(Some(Secret::new("hunter2")));
+        assert!(counter.admits(Some("Bearer hunter2")));
+        for wrong in ["", "hunter2", "Bearer ", "Bearer hunter", "Basic hunter2", "bearer hunter2"]
+        {
+            assert!(!counter.admits(Some(wrong)), "{wrong:?}");
+        }
+        assert!(!counter.admits(None));
+        let (closed, _queue) = Counter::new(None);
+        assert!(!closed.admits(Some("Bearer hunter2")) && !closed.admits(Some("Bearer ")));
+    }
+}
