@@ -242,6 +242,8 @@ defences! {
     AuditDuplicate = "audit-duplicate",
     /// The audit finds a hole in the log.
     AuditSequence = "audit-sequence",
+    /// A block's coinbase commits to the slice that its window ends with.
+    CommittedSlice = "committed-slice",
     /// The audit holds a block's header against its transactions.
     AuditMerkle = "audit-merkle",
     /// A key that nobody asked for is a mistake.

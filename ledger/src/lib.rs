@@ -12,8 +12,9 @@
 //!   thousand shares: see `store/tally.rs`), and whoever reads them adds what came since.
 //!   When a call returns `Ok`, what it recorded is on disk.
 //! - Shares are committed in batches, and batches are grouped into slices. A closed slice has
-//!   the work of each account and a root (see `slice.rs`) that commits to those sums and to the
-//!   root before it, so one root pins the whole history of work up to it.
+//!   the work of each account and a root (see `slice.rs`) that commits to every share, to those
+//!   sums and to the root before it, so one root pins the whole history of work up to it. It keeps
+//!   the best headers of each account as well (see `evidence.rs`).
 //! - A block that the pool found is a [`Candidate`] and then follows [`BlockState`]. Its reward
 //!   is settled over the slices up to the one that its job had committed to, so the accounting
 //!   was fixed before the block could be found.
@@ -32,6 +33,7 @@ mod block;
 mod coverage;
 mod error;
 mod event;
+mod evidence;
 mod ledger;
 mod packed;
 mod record;
@@ -46,7 +48,10 @@ mod window;
 
 pub use block::{BlockChange, BlockState};
 pub use error::{LedgerError, Refusal};
-pub use ledger::{Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_TEXT, MAX_WORKER_NAME};
+pub use evidence::BEST_MOST;
+pub use ledger::{
+    Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_SLICE, MAX_TEXT, MAX_WORKER_NAME,
+};
 pub use settle::CreditKind;
 pub use split::{SplitError, split};
 pub use store::Reader;

@@ -63,6 +63,9 @@ pub struct Settings {
     /// Confirmations at which a reward is credited for good; 100 on every network so far.
     /// A value below 1 counts as 1.
     pub maturity: u32,
+    /// How many headers with the lowest hashes each slice keeps of each account, as evidence of
+    /// its work; 0 keeps none, and 1,024 is the most.
+    pub best_headers: u32,
 }
 
 /// Who shares a reward.
@@ -109,7 +112,8 @@ pub struct Committed {
 pub struct SliceHead {
     /// Which slice; 0 when none is closed yet.
     pub index: SliceIndex,
-    /// Commits to the slice's sums per account and to the root before; zeros at index 0.
+    /// Commits to the slice's shares, to their sums per account and to the root before; zeros at
+    /// index 0.
     pub root: [u8; 32],
     /// Work of the shares in it.
     pub work: Work,

@@ -381,6 +381,7 @@ fn open_ledger(config: &Config) -> Result<(Ledger, EnergyDesk), StartError> {
         fee: config.payout.fee,
         fee_account: config.payout.account.clone(),
         maturity: MATURITY,
+        best_headers: config.ledger.best_headers,
     };
     let ledger = Ledger::open(path, settings).map_err(failed)?;
     let desk = EnergyDesk::restore(&ledger, config.energy.interval).map_err(failed)?;

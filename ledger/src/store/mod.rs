@@ -12,6 +12,7 @@
 //! Numbers that may pass 2^63 are blobs of 16 bytes, big-endian, so that their byte order is
 //! their numeric order; satoshis, share numbers and milliseconds are integers.
 
+mod best;
 mod lock;
 mod log;
 mod project;
@@ -42,7 +43,6 @@ pub use self::reader::Reader;
 pub(crate) use self::state::State;
 use crate::error::LedgerError;
 use crate::event::{Batch, Event};
-use crate::record::Entry;
 use crate::types::Share;
 
 /// How long a statement waits for a lock: nobody but a person with a database tool holds one.
@@ -223,8 +223,7 @@ impl Recorder<'_> {
         let at = shares.last().map_or(LATEST, |newest| newest.at).min(LATEST);
         let event = Event::Shares(batch);
         log::append(self.conn, seq, at, &event, Some(packed))?;
-        let entries = shares.iter().map(Entry::of);
-        project::apply_shares(self.conn, self.state, seq, at, &batch, entries)
+        project::apply_shares(self.conn, self.state, seq, at, &batch, shares)
     }
 
     /// What the newest event left.

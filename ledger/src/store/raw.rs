@@ -35,6 +35,9 @@ pub(crate) struct RawEvent {
 /// Account, shares and work.
 pub(crate) type RawRow = (u32, u64, u128);
 
+/// Account, and the numbers and shares that a slice keeps of it, as stored.
+pub(crate) type RawBest = (u32, Vec<u8>, Vec<u8>);
+
 /// By worker and meter: credited and counted microjoules.
 pub(crate) type RawMeters = BTreeMap<(u32, String), (u128, u128)>;
 
@@ -164,6 +167,13 @@ impl RawLedger {
             [slice],
             raw_row,
         )
+    }
+
+    /// The best shares that a closed slice keeps: account, numbers and shares as stored.
+    pub(crate) fn slice_best(&self, slice: u64) -> Result<Vec<RawBest>, LedgerError> {
+        let sql = "SELECT account, numbers, shares FROM slice_best WHERE slice = ?1
+                   ORDER BY account";
+        list(&self.conn, sql, [slice], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
     }
 
     /// The sums written down at a slice, if any are.

@@ -1,10 +1,11 @@
 //! The tables, and how a file becomes a current ledger.
 //!
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
-//! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; since old
-//! events are never changed and still read, that conversion is the number alone. `meta.projections` is the shape of all
-//! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
-//! projection needs no conversion, only a new number.
+//! an older one is converted here. Format 2 has `shares` where format 1 has `batch`, and format 3
+//! roots of another form in `slice_closed`; since old events are never changed and still read, that
+//! conversion is the number alone. `meta.projections` is the shape of all other tables: when it
+//! differs they are dropped and rebuilt from the log, so a change of a projection needs no
+//! conversion, only a new number.
 
 use std::path::Path;
 
@@ -19,9 +20,9 @@ use crate::error::LedgerError;
 /// Marks our files among `SQLite`'s: "WPRF".
 const APPLICATION_ID: i64 = 0x5750_5246;
 /// Format of the event log.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// Shape of the projections.
-const PROJECTIONS: i64 = 2;
+const PROJECTIONS: i64 = 3;
 
 /// The log. Triggers hold what the code promises: rows are added at the end and never changed.
 const LOG: &str = "
@@ -84,6 +85,15 @@ CREATE TABLE slice_work(
     account INTEGER NOT NULL,
     shares INTEGER NOT NULL,
     work BLOB NOT NULL,
+    PRIMARY KEY (slice, account)
+) STRICT, WITHOUT ROWID;
+-- The shares with the lowest hashes of each account: their numbers (8 bytes each) and themselves
+-- (as packed.rs has them), lowest hash first.
+CREATE TABLE slice_best(
+    slice INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    numbers BLOB NOT NULL,
+    shares BLOB NOT NULL,
     PRIMARY KEY (slice, account)
 ) STRICT, WITHOUT ROWID;
 -- Every 64th slice: each account's work in all slices up to it (account u32, work u128; 20
@@ -167,7 +177,7 @@ CREATE TABLE total(
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 13] = [
+const TABLE_NAMES: [&str; 14] = [
     "account",
     "block",
     "credit",
@@ -175,6 +185,7 @@ const TABLE_NAMES: [&str; 13] = [
     "meter",
     "pin",
     "slice",
+    "slice_best",
     "slice_sum",
     "slice_work",
     "tally",

@@ -3,7 +3,7 @@
 //!
 //! What shares add is here at once and in the tables some time later: see `tally.rs`.
 //!
-//! Size: 64 bytes a worker, about 130 an account.
+//! Size: 64 bytes a worker, about 130 an account, and what `evidence.rs` says.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,9 @@ use rusqlite::{Connection, params};
 use units::{Sats, UnixMillis, Work};
 
 use super::values::{Amount, Instant, Wide};
-use super::{log, tally, window};
+use super::{best, log, tally, window};
 use crate::error::LedgerError;
+use crate::evidence::Evidence;
 use crate::record::Entry;
 use crate::types::{AccountId, SliceHead, SliceIndex, WorkerId};
 
@@ -35,6 +36,8 @@ pub(crate) struct State {
     pub(super) closed: BTreeMap<AccountId, u128>,
     /// The slice that batches go to.
     pub(crate) open: OpenSlice,
+    /// What its shares prove.
+    pub(crate) evidence: Evidence,
     pub(crate) total: Total,
 }
 
@@ -114,6 +117,7 @@ impl State {
             line_end: 0,
             closed: BTreeMap::new(),
             open: OpenSlice::new(SliceIndex::new(1)),
+            evidence: Evidence::new(),
             total: Total::default(),
         }
     }
@@ -130,11 +134,13 @@ impl State {
             line_end: window::line_end(conn, newest.index)?,
             closed: window::sums(conn, newest.index)?,
             open: OpenSlice::new(SliceIndex::new(next(newest.index.get(), "slices")?)),
+            evidence: Evidence::new(),
             total: Total::load(conn)?,
         };
         (0..state.accounts).for_each(|_| state.open.add_account());
         tally::load_open_rows(conn, &mut state.open)?;
         tally::replay(conn, &mut state)?;
+        best::load_evidence(conn, &mut state)?;
         Ok(state)
     }
 

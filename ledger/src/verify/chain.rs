@@ -3,6 +3,7 @@
 
 use defences::{Defence, stands};
 
+use super::commitment;
 use super::pow::double_sha256;
 
 /// What a block says.
@@ -12,6 +13,8 @@ pub(super) struct Inspected {
     pub(super) hash: [u8; 32],
     /// Sum of the outputs of its coinbase, in satoshis.
     pub(super) coinbase_value: u64,
+    /// What its coinbase commits to, if it does.
+    pub(super) commitment: Option<[u8; 32]>,
 }
 
 /// A transaction as far as it matters here.
@@ -19,6 +22,8 @@ struct Transaction {
     id: [u8; 32],
     is_coinbase: bool,
     value: u64,
+    /// The script of its first input.
+    script: Vec<u8>,
 }
 
 /// The bytes not read yet.
@@ -30,14 +35,14 @@ pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
     let header: [u8; 80] = cursor.array()?;
     let count = cursor.length()?;
     let mut ids = Vec::new();
-    let mut coinbase_value = None;
+    let mut coinbase = None;
     for position in 0..count {
         let transaction = cursor.transaction()?;
         if transaction.is_coinbase != (position == 0) {
             return Err(format!("its transaction {position} is in the wrong place"));
         }
-        coinbase_value.get_or_insert(transaction.value);
         ids.push(transaction.id);
+        coinbase.get_or_insert(transaction);
     }
     if !cursor.0.is_empty() {
         return Err(format!("{} bytes follow its transactions", cursor.0.len()));
@@ -45,8 +50,13 @@ pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
     if stands(Defence::AuditMerkle) && header[36..68] != merkle_root(ids) {
         return Err("its header does not commit to its transactions".to_owned());
     }
-    let coinbase_value = coinbase_value.ok_or("it has no coinbase")?;
-    Ok(Inspected { header, hash: double_sha256(&header), coinbase_value })
+    let coinbase = coinbase.ok_or("it has no coinbase")?;
+    Ok(Inspected {
+        header,
+        hash: double_sha256(&header),
+        coinbase_value: coinbase.value,
+        commitment: commitment::found_in(&coinbase.script)?,
+    })
 }
 
 /// The chain's merkle root: an odd last node is paired with itself.
@@ -74,12 +84,15 @@ impl<'a> Cursor<'a> {
         let body_from = self.0;
         let inputs = self.length()?;
         let mut coinbase_inputs = 0_usize;
+        let mut script = None;
         for _ in 0..inputs {
             let outpoint: [u8; 36] = self.array()?;
             if outpoint[..32] == [0; 32] && outpoint[32..] == [0xff; 4] {
                 coinbase_inputs = coinbase_inputs.saturating_add(1);
             }
-            self.skip_bytes()?;
+            let length = self.length()?;
+            let unlocking = self.take(length)?;
+            script.get_or_insert(unlocking);
             self.take(4)?;
         }
         let value = self.outputs()?;
@@ -90,7 +103,8 @@ impl<'a> Cursor<'a> {
         }
         let lock_time: [u8; 4] = self.array()?;
         let id = double_sha256(&[&version, body, &lock_time].concat());
-        Ok(Transaction { id, is_coinbase: inputs == 1 && coinbase_inputs == 1, value })
+        let script = script.unwrap_or_default().to_vec();
+        Ok(Transaction { id, is_coinbase: inputs == 1 && coinbase_inputs == 1, value, script })
     }
 
     /// The sum of the outputs.

@@ -3,8 +3,8 @@
 //!
 //! What it checks: every share's header is hashed again and must prove the work that it was
 //! credited with, at the network work of its own bits, and stand in the log once; the sums,
-//! rows and roots of slices; every found block's header, proof of work, merkle root and coinbase
-//! value; who may have become what when; every credit of every settlement to the satoshi;
+//! rows, roots and best headers of slices; every found block's header, proof of work, merkle root, coinbase value
+//! and the slice that its coinbase commits to; who may have become what when; every credit of every settlement to the satoshi;
 //! balances, totals, readings, covered work, pins, leases; and the file itself.
 //!
 //! It shares no function with what it checks: records are decoded, roots and windows computed
@@ -21,6 +21,7 @@ mod audit;
 mod blocks;
 mod body;
 mod chain;
+mod commitment;
 mod compare;
 mod meters;
 mod money;
@@ -28,6 +29,7 @@ mod pow;
 mod root;
 mod seen;
 mod shares;
+mod slices;
 
 use std::path::Path;
 

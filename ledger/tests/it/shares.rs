@@ -1,6 +1,6 @@
 //! Workers, batches, slices, leases.
 
-use ledger::{Ledger, LedgerError, Refusal, Scheme, SliceHead, SliceIndex, WorkerId};
+use ledger::{Ledger, LedgerError, MAX_SLICE, Refusal, Scheme, SliceHead, SliceIndex, WorkerId};
 use units::{UnixMillis, Work};
 
 use crate::support::{World, assert_sound, pplns, refused, settings};
@@ -101,6 +101,38 @@ fn slices_close_only_with_shares_and_chain_their_roots() {
     assert_ne!(second.root, first.root, "the same sums after another slice");
     let world = world.reopen(pplns(200));
     assert_eq!(world.ledger.newest_slice(), second);
+    world.assert_sound();
+}
+
+#[test]
+fn a_slice_is_closed_before_it_grows_too_large() {
+    let mut world = World::new(pplns(200));
+    let alice = world.worker("alice", "rig1");
+    let share = world.forge.share(alice, 1);
+    let most = usize::try_from(MAX_SLICE).unwrap();
+    for (shares, closed, open) in
+        [(1, 0, 1), (most - 1, 0, MAX_SLICE), (2, 1, 2), (most, 2, MAX_SLICE)]
+    {
+        world.ledger.commit(&vec![share.clone(); shares]).unwrap();
+        assert_eq!(world.ledger.newest_slice().index, SliceIndex::new(closed));
+        assert_eq!(world.ledger.open_slice().unwrap().0, open);
+    }
+    assert_eq!(world.ledger.newest_slice().shares, 2);
+}
+
+/// The evidence of shares is made again from the log, wherever the ledger was killed.
+#[test]
+fn the_root_of_a_slice_survives_kills() {
+    let mut world = World::new(pplns(200));
+    let (alice, bob) = (world.worker("alice", "rig1"), world.worker("bob", "rig1"));
+    for works in [[1, 2, 3], [40, 5, 6], [7, 80, 9]] {
+        world.commit(&[(alice, works[0]), (bob, works[1]), (alice, works[2])]);
+        world = world.killed(pplns(200));
+    }
+    world.close();
+    world.commit(&[(alice, 3)]);
+    world = world.killed(pplns(200));
+    world.close();
     world.assert_sound();
 }
 
