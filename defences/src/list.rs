@@ -244,6 +244,12 @@ defences! {
     AuditSequence = "audit-sequence",
     /// A block's coinbase commits to the slice that its window ends with.
     CommittedSlice = "committed-slice",
+    /// A bundle's slices have the roots that follow from their shares.
+    BundleRoot = "bundle-root",
+    /// A bundle's headers prove the work that they are credited with.
+    BundleProof = "bundle-proof",
+    /// A bundle's share counts once.
+    BundleDuplicate = "bundle-duplicate",
     /// The audit holds a block's header against its transactions.
     AuditMerkle = "audit-merkle",
     /// A key that nobody asked for is a mistake.

@@ -34,6 +34,7 @@ mod coverage;
 mod error;
 mod event;
 mod evidence;
+mod export;
 mod ledger;
 mod packed;
 mod record;
@@ -49,6 +50,7 @@ mod window;
 pub use block::{BlockChange, BlockState};
 pub use error::{LedgerError, Refusal};
 pub use evidence::BEST_MOST;
+pub use export::{ExportError, Exporter, Over};
 pub use ledger::{
     Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_SLICE, MAX_TEXT, MAX_WORKER_NAME,
 };

@@ -15,9 +15,11 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::Source;
+use ledger::BlockId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    bundles::{self, Export, OverArgs, VerifyBundle},
     clock::Clock,
     config::Config,
     demo,
@@ -61,6 +63,11 @@ enum Command {
     Balances(TableArgs),
     /// List payouts
     Payouts(TableArgs),
+    /// Write a bundle that anyone can check offline
+    Export {
+        #[command(subcommand)]
+        what: Export,
+    },
     /// Recompute everything from the event log and compare
     Verify {
         #[command(subcommand)]
@@ -72,6 +79,35 @@ enum Command {
 enum Verify {
     /// Every share, slice, settlement and balance of a ledger
     Ledger(VerifyArgs),
+    /// Every satoshi of a block's settlement, from a bundle or a ledger
+    Block {
+        /// The block
+        #[arg(value_name = "HASH", value_parser = bundles::block_hash)]
+        hash: BlockId,
+        #[command(flatten)]
+        args: VerifyBundle,
+    },
+    /// An account's work below the roots of slices, from a bundle or a ledger
+    Account {
+        /// The account, as it is paid
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        #[command(flatten)]
+        over: OverArgs,
+        #[command(flatten)]
+        args: VerifyBundle,
+    },
+}
+
+/// Which ledger.
+#[derive(Debug, Args)]
+pub(crate) struct LedgerArgs {
+    /// The pool's configuration, which names the ledger
+    #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
+    pub(crate) config: Option<PathBuf>,
+    /// A data directory that holds pool.sqlite
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -92,12 +128,8 @@ struct TableArgs {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// The pool's configuration, which names the ledger
-    #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
-    config: Option<PathBuf>,
-    /// A data directory that holds pool.sqlite
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// One JSON object instead of sentences
     #[arg(long)]
     json: bool,
@@ -172,7 +204,27 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Blocks(args) => show(&args, tables::Table::Blocks),
         Command::Balances(args) => show(&args, tables::Table::Balances),
         Command::Payouts(args) => show(&args, tables::Table::Payouts),
+        Command::Export { what } => bundles::export(&what),
         Command::Verify { what: Verify::Ledger(args) } => verify(&args),
+        Command::Verify { what: Verify::Block { hash, args } } => {
+            answer(bundles::verify_block(&hash, &args)?)
+        }
+        Command::Verify { what: Verify::Account { account, over, args } } => {
+            answer(bundles::verify_account(&account, &over, &args)?)
+        }
+    }
+}
+
+impl LedgerArgs {
+    /// The ledger's file.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        match (&self.dir, &self.config) {
+            (Some(dir), _) => Ok(dir.join(demo::LEDGER_FILE)),
+            (None, file) => {
+                let config = file.clone().unwrap_or_else(|| PathBuf::from("pool.toml"));
+                Ok(read(&ConfigFile { config })?.0.ledger.path)
+            }
+        }
     }
 }
 
@@ -379,13 +431,7 @@ fn show(args: &TableArgs, table: tables::Table) -> Result<(), Failure> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
-    let path = match (&args.dir, &args.config) {
-        (Some(dir), _) => dir.join(demo::LEDGER_FILE),
-        (None, file) => {
-            let config = file.clone().unwrap_or_else(|| PathBuf::from("pool.toml"));
-            read(&ConfigFile { config })?.0.ledger.path
-        }
-    };
+    let path = args.ledger.path()?;
     let shown = path.display();
     let report = ledger::verify::ledger(&path)
         .map_err(|error| Failure::Failed(format!("ledger {shown}: {error}")))?;
@@ -396,6 +442,14 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     } else {
         Err(Failure::Failed(format!("ledger {shown}: {} problems", report.problems.len())))
     }
+}
+
+/// Prints what a check found, which may be that something is wrong.
+fn answer(checked: bundles::Checked) -> Result<(), Failure> {
+    if let Some(text) = checked.text {
+        println!("{text}");
+    }
+    checked.refused.map_or(Ok(()), |why| Err(Failure::Failed(why)))
 }
 
 fn template(network: InitNetwork) -> String {

@@ -12,6 +12,7 @@
 
 pub mod bans;
 pub mod blocks;
+mod bundles;
 pub mod cli;
 pub mod clock;
 pub mod coinbase;

@@ -159,6 +159,26 @@ impl RawLedger {
         )
     }
 
+    /// The names of all accounts, and the account of each worker, in order of their numbers.
+    pub(crate) fn names(&self) -> Result<(Vec<String>, Vec<u32>), LedgerError> {
+        let transaction = self.conn.unchecked_transaction()?;
+        let names = accounts(&transaction)?.into_iter().map(|account| account.name).collect();
+        let workers = workers(&transaction)?.into_iter().map(|worker| worker.account).collect();
+        transaction.finish()?;
+        Ok((names, workers))
+    }
+
+    /// All closed slices, in order.
+    pub(crate) fn closed_slices(&self) -> Result<Vec<RawSlice>, LedgerError> {
+        slices(&self.conn)
+    }
+
+    /// The event that found a block.
+    pub(crate) fn block_event(&self, hash: &BlockId) -> Result<Option<u64>, LedgerError> {
+        let sql = "SELECT event FROM block WHERE hash = ?1";
+        Ok(list(&self.conn, sql, [hash], |row| row.get(0))?.pop())
+    }
+
     /// The rows of a closed slice: account, shares, work, in rising order of account.
     pub(crate) fn slice_rows(&self, slice: u64) -> Result<Vec<RawRow>, LedgerError> {
         list(

@@ -17,9 +17,30 @@ pub(super) struct Inspected {
     pub(super) commitment: Option<[u8; 32]>,
 }
 
+/// What of a block it takes to check its coinbase without the rest.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) header: [u8; 80],
+    /// Serialized without its witness.
+    pub(crate) coinbase: Vec<u8>,
+    /// The nodes beside the coinbase's on the way up to the merkle root.
+    pub(crate) branch: Vec<[u8; 32]>,
+}
+
+/// A coinbase that stands alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coinbase {
+    pub(super) id: [u8; 32],
+    /// Sum of its outputs, in satoshis.
+    pub(super) value: u64,
+    pub(super) commitment: Option<[u8; 32]>,
+}
+
 /// A transaction as far as it matters here.
 struct Transaction {
     id: [u8; 32],
+    /// Serialized without its witness.
+    stripped: Vec<u8>,
     is_coinbase: bool,
     value: u64,
     /// The script of its first input.
@@ -59,19 +80,60 @@ pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
     })
 }
 
+/// Takes a whole block apart.
+pub(crate) fn open(block: &[u8]) -> Result<Opened, String> {
+    let mut cursor = Cursor(block);
+    let header: [u8; 80] = cursor.array()?;
+    let count = cursor.length()?;
+    let mut coinbase = None;
+    let mut level = Vec::new();
+    for _ in 0..count {
+        let transaction = cursor.transaction()?;
+        level.push(transaction.id);
+        coinbase.get_or_insert(transaction.stripped);
+    }
+    let mut branch = Vec::new();
+    while level.len() > 1 {
+        branch.extend(level.get(1));
+        level = level_above(&level);
+    }
+    Ok(Opened { header, coinbase: coinbase.ok_or("it has no coinbase")?, branch })
+}
+
+/// Reads a coinbase without its witness.
+pub(super) fn coinbase(bytes: &[u8]) -> Result<Coinbase, String> {
+    let mut cursor = Cursor(bytes);
+    let transaction = cursor.transaction()?;
+    if !cursor.0.is_empty() || transaction.stripped.as_slice() != bytes {
+        return Err("its coinbase is not one transaction without a witness".to_owned());
+    }
+    if !transaction.is_coinbase {
+        return Err("its coinbase spends something".to_owned());
+    }
+    let Transaction { id, value, script, .. } = transaction;
+    Ok(Coinbase { id, value, commitment: commitment::found_in(&script)? })
+}
+
+/// The merkle root over a first transaction, with the nodes beside its own on the way up.
+pub(super) fn root_of_first(id: [u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
+    branch.iter().fold(id, |node, beside| double_sha256(&[node, *beside].concat()))
+}
+
 /// The chain's merkle root: an odd last node is paired with itself.
 fn merkle_root(mut level: Vec<[u8; 32]>) -> [u8; 32] {
     while level.len() > 1 {
-        level = level
-            .chunks(2)
-            .map(|pair| {
-                let left = pair.first().expect("a chunk has one");
-                let right = pair.last().expect("a chunk has one");
-                double_sha256(&[*left, *right].concat())
-            })
-            .collect();
+        level = level_above(&level);
     }
     level.first().copied().unwrap_or_default()
+}
+
+fn level_above(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    let above = |pair: &[[u8; 32]]| {
+        let left = pair.first().expect("a chunk has one");
+        let right = pair.last().expect("a chunk has one");
+        double_sha256(&[*left, *right].concat())
+    };
+    level.chunks(2).map(above).collect()
 }
 
 impl<'a> Cursor<'a> {
@@ -102,9 +164,11 @@ impl<'a> Cursor<'a> {
             self.skip_witnesses(inputs)?;
         }
         let lock_time: [u8; 4] = self.array()?;
-        let id = double_sha256(&[&version, body, &lock_time].concat());
+        let stripped = [&version, body, &lock_time].concat();
+        let id = double_sha256(&stripped);
         let script = script.unwrap_or_default().to_vec();
-        Ok(Transaction { id, is_coinbase: inputs == 1 && coinbase_inputs == 1, value, script })
+        let is_coinbase = inputs == 1 && coinbase_inputs == 1;
+        Ok(Transaction { id, stripped, is_coinbase, value, script })
     }
 
     /// The sum of the outputs.

@@ -20,6 +20,7 @@
 mod audit;
 mod blocks;
 mod body;
+pub mod bundle;
 mod chain;
 mod commitment;
 mod compare;
@@ -36,6 +37,7 @@ use std::path::Path;
 use units::{MicroJoules, Sats, Work};
 
 use self::audit::Audit;
+pub(crate) use self::chain::open as open_block;
 use crate::error::LedgerError;
 use crate::store::RawLedger;
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod blocks;
 #[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod energy;
