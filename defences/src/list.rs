@@ -250,6 +250,12 @@ defences! {
     BundleProof = "bundle-proof",
     /// A bundle's share counts once.
     BundleDuplicate = "bundle-duplicate",
+    /// A receipt is as the pool signed it.
+    ReceiptSignature = "receipt-signature",
+    /// A slice has the shares that receipts were given for.
+    ReceiptShares = "receipt-shares",
+    /// The pool's key is its owner's alone.
+    PoolKeyFile = "pool-key-file",
     /// The audit holds a block's header against its transactions.
     AuditMerkle = "audit-merkle",
     /// A key that nobody asked for is a mistake.

@@ -32,6 +32,7 @@
 mod block;
 mod coverage;
 mod error;
+mod estimate;
 mod event;
 mod evidence;
 mod export;
@@ -49,6 +50,7 @@ mod window;
 
 pub use block::{BlockChange, BlockState};
 pub use error::{LedgerError, Refusal};
+pub use estimate::{Lowest, WorkEstimate};
 pub use evidence::BEST_MOST;
 pub use export::{ExportError, Exporter, Over};
 pub use ledger::{
@@ -58,8 +60,8 @@ pub use settle::CreditKind;
 pub use split::{SplitError, split};
 pub use store::Reader;
 pub use types::{
-    AccountId, BlockId, Candidate, Committed, PinOutcome, Reading, Scheme, Settings, Share,
-    SliceHead, SliceIndex, WorkerId,
+    AccountId, Acknowledged, BlockId, Candidate, Committed, PinOutcome, Reading, Scheme, Settings,
+    Share, SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
     AccountSummary, AccountView, Balance, BlockCounts, BlockView, CreditView, EnergyHour,

@@ -127,6 +127,23 @@ impl SliceHead {
         Self { index: SliceIndex::new(0), root: [0; 32], work: Work::ZERO, shares: 0 };
 }
 
+/// An account's first shares in a slice: what a receipt says. The slice may be open, and get more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Whose.
+    pub account: String,
+    /// Which slice.
+    pub slice: SliceIndex,
+    /// How many of the account's shares in it, from its first on.
+    pub shares: u64,
+    /// Their work.
+    pub work: Work,
+    /// The top of the tree over them, as `docs/slices.md` has it.
+    pub records: [u8; 32],
+    /// The number of the last of them.
+    pub last_share: u64,
+}
+
 /// A block that the pool found, recorded before (or while) it is submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

@@ -6,13 +6,13 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Seek as _, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, Write},
     path::{Path, PathBuf},
 };
 
 use clap::{Args, Subcommand};
 use ledger::{
-    BlockId, ExportError, Exporter, Over,
+    BlockId, ExportError, Exporter, Over, WorkEstimate,
     verify::bundle::{self, AccountProof, BlockProof, BundleError, Sample},
 };
 use serde_json::json;
@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::{
     blocks::shown,
     cli::{Failure, LedgerArgs},
+    receipts::{RECEIPT_BYTES_MAX, Receipt},
 };
 
 /// What `export` writes.
@@ -94,6 +95,58 @@ pub(crate) struct Checked {
     pub(crate) refused: Option<String>,
 }
 
+/// What is checked about a receipt.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyReceipt {
+    /// The receipt, as /api/v1/accounts/ACCOUNT/receipt gave it
+    #[arg(value_name = "FILE")]
+    receipt: PathBuf,
+    /// The pool's public key, from anywhere but the receipt
+    #[arg(long, value_name = "HEX")]
+    key: Option<String>,
+    /// Only look at the signature, and not for the shares
+    #[arg(long)]
+    signature_only: bool,
+    #[command(flatten)]
+    bundle: VerifyBundle,
+}
+
+/// Checks a receipt: its signature, and that its slice has the shares.
+pub(crate) fn verify_receipt(args: &VerifyReceipt) -> Result<Checked, Failure> {
+    let path = &args.receipt;
+    let failed = |error: &dyn core::fmt::Display| {
+        Failure::Failed(format!("receipt {}: {error}", path.display()))
+    };
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    let mut text = String::new();
+    let read = file.take(RECEIPT_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|error| failed(&error))?;
+    let owed = Receipt::check(&text, args.key.as_deref()).map_err(|error| failed(&error))?;
+    let signed = format!(
+        "The pool signed for {} shares of {} hashes of {} in slice {}.",
+        owed.shares,
+        owed.work.get(),
+        owed.account,
+        owed.slice
+    );
+    if args.signature_only {
+        return Ok(Checked { text: Some(signed), refused: None });
+    }
+    let over = Over::Slice(owed.slice.get());
+    let bundle = &args.bundle;
+    let mut reader =
+        bundle.open(|exporter, out| exporter.account(&owed.account, over, true, out))?;
+    let checked = bundle::account(&mut *reader, Some(&owed.account), Some(&owed), bundle.sample()?);
+    let what = format!("the proof of {}", owed.account);
+    let mut checked = report(&what, checked, bundle.json, account_json, account_text);
+    if !bundle.json
+        && let Some(text) = &mut checked.text
+    {
+        *text = format!("{signed} They are there.\n{text}");
+    }
+    Ok(checked)
+}
+
 /// Writes a bundle.
 pub(crate) fn export(what: &Export) -> Result<(), Failure> {
     match what {
@@ -120,7 +173,7 @@ pub(crate) fn verify_account(
 ) -> Result<Checked, Failure> {
     let mut reader =
         args.open(|exporter, out| exporter.account(account, over.over(), !over.sums_only, out))?;
-    let checked = bundle::account(&mut *reader, Some(account), args.sample()?);
+    let checked = bundle::account(&mut *reader, Some(account), None, args.sample()?);
     let what = format!("the proof of {account}");
     Ok(report(&what, checked, args.json, account_json, account_text))
 }
@@ -244,6 +297,7 @@ fn block_json(proof: &BlockProof) -> serde_json::Value {
         "headers_hashed": proof.hashed,
         "window_work": proof.window.to_string(),
         "credits": credits,
+        "work": proof.work.iter().map(|(name, work)| work_json(name, work)).collect::<Vec<_>>(),
     })
 }
 
@@ -270,6 +324,10 @@ fn block_text(proof: &BlockProof) -> String {
         format!("  {satoshis:>16} {purpose:<6} {account}")
     };
     lines.extend(proof.credits.iter().map(credit));
+    if !proof.work.is_empty() {
+        lines.push("What the headers show of each account's work in these slices:".to_owned());
+        lines.extend(proof.work.iter().map(|(account, work)| work_text(account, work)));
+    }
     lines.join("\n")
 }
 
@@ -287,7 +345,32 @@ fn account_json(proof: &AccountProof) -> serde_json::Value {
         "work_of_all": proof.all_work.to_string(),
         "shares_listed": proof.listed,
         "headers_hashed": proof.hashed,
+        "estimate": proof.estimate.as_ref().map(|work| work_json(&proof.account, work)),
     })
+}
+
+fn work_json(account: &str, work: &WorkEstimate) -> serde_json::Value {
+    json!({
+        "account": account,
+        "claimed": work.claimed.to_string(),
+        "estimated": work.estimated.to_string(),
+        "low": work.low.to_string(),
+        "high": work.high.to_string(),
+        "headers": work.headers,
+        "agrees": work.agrees(),
+    })
+}
+
+fn work_text(account: &str, work: &WorkEstimate) -> String {
+    format!(
+        "  {account}: {} hashes claimed, {} by the lowest {} headers, {} to {} at 95 %{}",
+        work.claimed,
+        work.estimated,
+        work.headers,
+        work.low,
+        work.high,
+        if work.agrees() { "" } else { ": outside" }
+    )
 }
 
 fn account_text(proof: &AccountProof) -> String {
@@ -295,10 +378,12 @@ fn account_text(proof: &AccountProof) -> String {
         || "compare this root with the one that the pool shows to others".to_owned(),
         |hash| format!("the coinbase of block {} commits to it", shown(hash)),
     );
+    let work = proof.estimate.as_ref().map(|work| work_text(&proof.account, work));
+    let shown = work.map_or_else(String::new, |work| format!("\n{work}"));
     format!(
         "{} has {} shares of {} hashes below the roots of slices {} to {}, of {} by all.\n\
          The newest root is {}: {by}.\n\
-         {} shares came along, {} headers were hashed again.",
+         {} shares came along, {} headers were hashed again.{shown}",
         proof.account,
         proof.shares,
         proof.work,
@@ -318,6 +403,7 @@ mod tests {
     use units::{BasisPoints, UnixMillis, Work};
 
     use super::*;
+    use crate::receipts;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -349,6 +435,37 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_is_held_against_the_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        ledger_in(dir.path());
+        let reader = ledger::Reader::open(&dir.path().join("pool.sqlite")).unwrap();
+        let mut shares = reader.acknowledged("alice").unwrap().unwrap();
+        let key = receipts::load_or_create(&dir.path().join("pool.key")).unwrap();
+        let signer = receipts::Signer::new(key);
+        let path = dir.path().join("receipt.json");
+        let check = |shares: &ledger::Acknowledged, key: String, signature_only| {
+            let receipt = signer.receipt(shares, UnixMillis::new(7));
+            std::fs::write(&path, serde_json::to_string(&receipt).unwrap()).unwrap();
+            let (receipt, key) = (path.clone(), Some(key));
+            let bundle = verify(None, Some(dir.path().to_owned()), false);
+            verify_receipt(&VerifyReceipt { receipt, key, signature_only, bundle })
+        };
+        let checked = check(&shares, signer.public(), false).unwrap();
+        assert!(
+            checked.text.unwrap().contains("1 shares of 1 hashes of alice in slice 1. They are")
+        );
+        let Failure::Failed(why) = check(&shares, "00".repeat(32), true).unwrap_err() else {
+            panic!("it is no usage error")
+        };
+        assert!(why.contains("receipt.json: it is signed with the key"), "{why}");
+        // The pool signed for a share that its slice has not.
+        shares.records[0] ^= 1;
+        assert!(check(&shares, signer.public(), true).unwrap().refused.is_none());
+        let refused = check(&shares, signer.public(), false).unwrap().refused.unwrap();
+        assert!(refused.contains("are not the first in slice 1"), "{refused}");
+    }
+
+    #[test]
     fn a_proof_is_exported_and_checked_without_the_ledger() {
         let dir = tempfile::tempdir().unwrap();
         ledger_in(dir.path());
@@ -366,7 +483,8 @@ mod tests {
         }
         let lie = std::fs::read_to_string(&file).unwrap().replace("\"at\":179", "\"at\":180");
         std::fs::write(&file, lie).unwrap();
-        let refused = verify_account("alice", &over(), &verify(Some(file.clone()), None, true)).unwrap();
+        let refused =
+            verify_account("alice", &over(), &verify(Some(file.clone()), None, true)).unwrap();
         let problem = refused.refused.unwrap();
         assert!(problem.contains("alice is refused: line 5: the shares are not"), "{problem}");
         assert!(refused.text.unwrap().contains("\"ok\":false"));

@@ -19,7 +19,7 @@ use ledger::BlockId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    bundles::{self, Export, OverArgs, VerifyBundle},
+    bundles::{self, Export, OverArgs, VerifyBundle, VerifyReceipt},
     clock::Clock,
     config::Config,
     demo,
@@ -97,6 +97,8 @@ enum Verify {
         #[command(flatten)]
         args: VerifyBundle,
     },
+    /// A signed receipt, and that its slice has the shares
+    Receipt(VerifyReceipt),
 }
 
 /// Which ledger.
@@ -206,6 +208,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Payouts(args) => show(&args, tables::Table::Payouts),
         Command::Export { what } => bundles::export(&what),
         Command::Verify { what: Verify::Ledger(args) } => verify(&args),
+        Command::Verify { what: Verify::Receipt(args) } => answer(bundles::verify_receipt(&args)?),
         Command::Verify { what: Verify::Block { hash, args } } => {
             answer(bundles::verify_block(&hash, &args)?)
         }

@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod node;
 pub mod proxy_protocol;
 pub mod rates;
+pub mod receipts;
 pub mod resume;
 pub mod run;
 mod tables;

@@ -39,6 +39,7 @@ use crate::{
     ledger_task::{self, LedgerHandle, LedgerUnavailable},
     metrics::Metrics,
     node::{self, NodeError, NodeStatus, Nodes, TemplateSink, WatchSettings, watch_templates},
+    receipts::{self, KeyError, Signer},
     tls::{TlsFilesError, TlsKeeper},
 };
 
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The node is another than configured.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The key of receipts is of no use.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The certificate is of no use.
     #[error(transparent)]
     Tls(#[from] TlsFilesError),
@@ -131,6 +135,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     let metrics = Metrics::new()?;
     let (ledger, desk) = open_ledger(&config)?;
     let newest_slice = ledger.newest_slice();
+    let signer = Signer::new(receipts::load_or_create(&config.ledger.path.with_extension("key"))?);
     let tls = open_tls(&config)?;
     let listeners = listen_to_miners(&config, taken.listeners)?;
     let http_listener = listen("http.listen", config.http)?;
@@ -195,7 +200,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
         metrics: metrics.stratum.clone(),
     };
     running.front(&config, shared, tls, listeners, (taken.peers, jobs_out));
-    let views = ViewSource::new(config, ledger_handle, templates, status, metrics, clock);
+    let views = ViewSource::new(config, ledger_handle, templates, status, metrics, clock, signer);
     running.web(http_listener, views);
     Ok(running)
 }

@@ -21,6 +21,7 @@ mod project_energy;
 mod query;
 mod raw;
 mod reader;
+mod receipts;
 mod rows;
 mod schema;
 mod state;
@@ -28,6 +29,7 @@ mod tail;
 mod tally;
 mod values;
 mod window;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -129,7 +129,7 @@ impl Reader {
     }
 
     /// Runs `question` in one read transaction.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         doing: &str,
         question: impl FnOnce(&Connection) -> Result<T, LedgerError>,

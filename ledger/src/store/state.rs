@@ -365,7 +365,7 @@ fn load_workers(conn: &Connection) -> Result<Vec<WorkerState>, LedgerError> {
 }
 
 /// The newest closed slice.
-fn newest_slice(conn: &Connection) -> Result<SliceHead, LedgerError> {
+pub(super) fn newest_slice(conn: &Connection) -> Result<SliceHead, LedgerError> {
     let sql = "SELECT idx, root, work, shares FROM slice ORDER BY idx DESC LIMIT 1";
     let mut statement = conn.prepare(sql)?;
     let mut rows = statement.query([])?;

@@ -47,7 +47,7 @@ fn proof_of(world: &World, account: &str, over: Over<'_>, with_shares: bool) -> 
 }
 
 fn check_account(bytes: &[u8]) -> Result<AccountProof, BundleError> {
-    bundle::account(&mut &*bytes, None, Sample::All)
+    bundle::account(&mut &*bytes, None, None, Sample::All)
 }
 
 impl Lines {
@@ -126,6 +126,9 @@ fn a_bundle_proves_the_settlement_that_the_ledger_has() {
     assert_eq!((proof.slices, proof.shares, proof.hashed, proof.window), (4, 24, 24, 512));
     assert_eq!(proof.credits, world.credits(&hash));
     assert!(bundle::block(&mut &*bytes, Some(&hash), Sample::All).is_ok());
+    let claimed: Vec<_> =
+        proof.work.iter().map(|(name, work)| (name.as_str(), work.claimed)).collect();
+    assert_eq!(claimed, [("alice", 354), ("bob", 224), ("carol", 18)]);
     let sample = Sample::Some { wanted: 5, seed: [1; 32] };
     assert_eq!(bundle::block(&mut &*bytes, None, sample).unwrap().hashed, 5);
 }
@@ -510,12 +513,13 @@ fn an_accounts_proof_leads_to_the_coinbase() {
     assert_eq!((proof.account.as_str(), proof.block, proof.slices), ("alice", Some(hash), (3, 6)));
     assert_eq!((proof.present, proof.shares, proof.listed, proof.hashed), (4, 12, 12, 12));
     assert_eq!((proof.work, proof.all_work), (87 + 88 + 89 + 90, 146 + 148 + 150 + 152));
+    assert_eq!(proof.estimate.unwrap().claimed, proof.work);
     let bytes = proof_of(&world, "carol", Over::Slice(2), false);
     let proof = check_account(&bytes).unwrap();
     assert_eq!((proof.block, proof.shares, proof.work, proof.listed), (None, 1, 2, 0));
-    assert_eq!(proof.root, world.forge.roots[&2]);
-    assert!(bundle::account(&mut &*bytes, Some("carol"), Sample::All).is_ok());
-    assert!(bundle::account(&mut &*bytes, Some("bob"), Sample::All).is_err());
+    assert_eq!((proof.root, proof.estimate), (world.forge.roots[&2], None));
+    assert!(bundle::account(&mut &*bytes, Some("carol"), None, Sample::All).is_ok());
+    assert!(bundle::account(&mut &*bytes, Some("bob"), None, Sample::All).is_err());
     // Slice 7 is bob's alone: alice's proof is the slice without her.
     let proof = check_account(&proof_of(&world, "alice", Over::Newest, true)).unwrap();
     assert_eq!((proof.present, proof.work, proof.all_work), (0, 0, 99));
@@ -597,6 +601,46 @@ fn every_named_falsehood_about_an_account_is_refused_with_its_reason() {
         };
         assert!(why.contains(reason), "{name}: refused because {why}");
     }
+}
+
+/// A receipt for shares in the open slice is held against the closed one: all of them are there, or
+/// some were left out.
+#[test]
+fn shares_that_a_receipt_was_given_for_are_held_against_the_slice() {
+    let mut world = World::new(pplns(100));
+    let (alice, rig) = (world.worker("alice", "rig"), world.worker("alice", "rig2"));
+    let bob = world.worker("bob", "rig");
+    assert_eq!(world.reader().acknowledged("alice").unwrap(), None);
+    world.commit(&[(bob, 4), (alice, 5), (rig, 6), (bob, 7)]);
+    let receipt = world.reader().acknowledged("alice").unwrap().unwrap();
+    assert_eq!((receipt.slice.get(), receipt.shares, receipt.last_share), (1, 2, 3));
+    assert_eq!(receipt.work.get(), 11);
+    world.commit(&[(alice, 8)]);
+    world.close();
+    let closed = world.reader().acknowledged("alice").unwrap().unwrap();
+    assert_eq!((closed.slice.get(), closed.shares, closed.work.get()), (1, 3, 19));
+    assert_eq!(world.reader().newest_slice().unwrap(), world.ledger.newest_slice());
+    let bytes = proof_of(&world, "alice", Over::Slice(1), true);
+    let check = |mut bytes: &[u8], receipt: &ledger::Acknowledged| {
+        bundle::account(&mut bytes, Some("alice"), Some(receipt), Sample::All)
+    };
+    assert!(check(&bytes, &receipt).is_ok() && check(&bytes, &closed).is_ok());
+    for (spoil, reason) in [
+        (
+            (|it| it.shares = 4) as fn(&mut ledger::Acknowledged),
+            "the 4 shares of the receipt are not",
+        ),
+        (|it| it.records[0] ^= 1, "the 2 shares of the receipt are not the first in slice 1"),
+        (|it| it.work = units::Work::new(12), "the 2 shares of the receipt are not"),
+        (|it| it.slice = ledger::SliceIndex::new(2), "receipt in slice 2 are missing"),
+    ] {
+        let mut other = receipt.clone();
+        spoil(&mut other);
+        let error = check(&bytes, &other).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let sums = proof_of(&world, "alice", Over::Slice(1), false);
+    assert!(check(&sums, &receipt).unwrap_err().to_string().contains("are missing"));
 }
 
 #[test]

@@ -80,6 +80,10 @@ async fn route(source: &ViewSource, path: &str) -> Answer {
         "/api/v1/payouts" => with_view(source, |_| Answer::json(&api::payouts())).await,
         "/api/v1/energy" => with_view(source, |view| Answer::json(&api::energy(view))).await,
         "/api/v1/carbon" => with_view(source, |view| Answer::json(&api::carbon(view))).await,
+        "/api/v1/head" => match source.head().await {
+            Ok(head) => Answer::json(&head),
+            Err(error) => Answer::unavailable(&error),
+        },
         _ => match path.strip_prefix("/api/v1/accounts/") {
             Some(rest) => account(source, rest).await,
             None => Answer::error(StatusCode::NOT_FOUND, "there is nothing at this path"),
@@ -96,6 +100,13 @@ async fn scrape(source: &ViewSource) -> Result<Answer, ViewError> {
 
 async fn account(source: &ViewSource, rest: &str) -> Answer {
     let (account, part) = rest.split_once('/').unwrap_or((rest, ""));
+    if part == "receipt" {
+        return match source.receipt(account).await {
+            Ok(Some(receipt)) => Answer::json(&receipt),
+            Ok(None) => Answer::error(StatusCode::NOT_FOUND, "no shares to sign for"),
+            Err(error) => Answer::unavailable(&error),
+        };
+    }
     let found = match source.account(account).await {
         Ok(found) => found,
         Err(error) => return Answer::unavailable(&error),

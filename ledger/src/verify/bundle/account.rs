@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 
+use defences::{Defence, stands};
+
 use super::lines::{AbsentLine, Decimal, Hex, Lines, PathLine, SliceLine};
 use super::sample::Sample;
 use super::terms::Terms;
 use super::walk::{Head, Shares, check_place, leaf};
 use super::{BundleError, Fault};
-use crate::types::BlockId;
+use crate::estimate::{Lowest, WorkEstimate};
+use crate::types::{Acknowledged, BlockId};
 use crate::verify::root::{self, Sum};
 
 /// What an account's proof proves.
@@ -35,19 +38,23 @@ pub struct AccountProof {
     pub listed: u64,
     /// Shares whose headers were hashed again.
     pub hashed: u64,
+    /// What those headers show of its work, where all of its shares came along and were hashed.
+    pub estimate: Option<WorkEstimate>,
 }
 
-/// Checks the proof of an account, of this one where `name` is given.
+/// Checks the proof of an account, of this one where `name` is given, and that it has the shares of
+/// a `receipt` where one is given.
 ///
 /// # Errors
 /// At the first thing that is wrong.
 pub fn account(
     reader: &mut dyn BufRead,
     name: Option<&str>,
+    receipt: Option<&Acknowledged>,
     sample: Sample,
 ) -> Result<AccountProof, BundleError> {
     let mut lines = Lines::new(reader);
-    let proof = read(&mut lines, name, sample);
+    let proof = read(&mut lines, name, receipt, sample);
     proof.map_err(|fault| fault.at(&lines))
 }
 
@@ -60,9 +67,17 @@ struct Sums {
     listed: u64,
     last_share: u64,
     headers: Shares,
+    lowest: Lowest,
+    /// The receipt whose shares were not met yet.
+    owed: Option<Acknowledged>,
 }
 
-fn read(lines: &mut Lines<'_>, asked: Option<&str>, sample: Sample) -> Result<AccountProof, Fault> {
+fn read(
+    lines: &mut Lines<'_>,
+    asked: Option<&str>,
+    receipt: Option<&Acknowledged>,
+    sample: Sample,
+) -> Result<AccountProof, Fault> {
     let shares = lines.begin("account")?;
     let block = lines.block()?.map(|block| Terms::of(*block, None)).transpose()?;
     let accounts = lines.accounts()?;
@@ -70,9 +85,17 @@ fn read(lines: &mut Lines<'_>, asked: Option<&str>, sample: Sample) -> Result<Ac
     if let Some(asked) = asked.filter(|asked| *asked != name) {
         return Err(format!("it is of the account {name:?}, should be {asked:?}").into());
     }
-    let headers = Shares::new(sample.of(shares));
-    let mut sums =
-        Sums { shares: 0, work: 0, all_work: 0, present: 0, listed: 0, last_share: 0, headers };
+    let mut sums = Sums {
+        shares: 0,
+        work: 0,
+        all_work: 0,
+        present: 0,
+        listed: 0,
+        last_share: 0,
+        headers: Shares::new(sample.of(shares)),
+        lowest: Lowest::default(),
+        owed: receipt.cloned(),
+    };
     let mut heads: Option<(u64, Head)> = None;
     while let Some(slice) = lines.slice()? {
         check_place(heads.map(|(_, newest)| newest), &slice)?;
@@ -88,6 +111,9 @@ fn read(lines: &mut Lines<'_>, asked: Option<&str>, sample: Sample) -> Result<Ac
         block.check_commitment(heads.map(|(_, newest)| newest))?;
     }
     sums.headers.all_met()?;
+    if let Some(owed) = &sums.owed {
+        return Err(format!("the shares of the receipt in slice {} are missing", owed.slice).into());
+    }
     lines.end()?;
     let (first, newest) = heads.ok_or("it has no slice")?;
     Ok(AccountProof {
@@ -101,6 +127,7 @@ fn read(lines: &mut Lines<'_>, asked: Option<&str>, sample: Sample) -> Result<Ac
         all_work: sums.all_work,
         listed: sums.listed,
         hashed: sums.headers.hashed(),
+        estimate: sums.lowest.estimate().filter(|_| sums.headers.hashed() == sums.shares),
     })
 }
 
@@ -158,7 +185,7 @@ impl Sums {
             return Err(format!("the path is of account {}, should be {id}", path.account).into());
         }
         if path.with_shares {
-            self.shares(lines, path)?;
+            self.shares(lines, slice.index, path)?;
         }
         let (Hex(records), Decimal(work)) = (path.records, path.work);
         let leaf = root::account((id, name, work, path.shares), &records);
@@ -169,7 +196,7 @@ impl Sums {
     }
 
     /// The shares that follow must be those of the leaf.
-    fn shares(&mut self, lines: &mut Lines<'_>, path: &PathLine) -> Result<(), Fault> {
+    fn shares(&mut self, lines: &mut Lines<'_>, slice: u64, path: &PathLine) -> Result<(), Fault> {
         let mut leaves = Vec::new();
         for _ in 0..path.shares {
             let Some(share) = lines.share()? else { return lines.missing("a share") };
@@ -180,9 +207,14 @@ impl Sums {
                 return Err(format!("share {} is out of order", share.number).into());
             }
             self.last_share = share.number;
-            self.headers.check(&share)?;
+            if let Some(hash) = self.headers.check(&share)? {
+                self.lowest.add(&hash, share.work.0);
+            }
             leaves.push(leaf(&share));
             self.listed = self.listed.saturating_add(1);
+        }
+        if let Some(owed) = self.owed.take_if(|owed| owed.slice.get() == slice) {
+            check_receipt(&owed, &leaves)?;
         }
         let (top, work) = root::records(leaves).ok_or("the work sums past 2^128 - 1")?;
         if work != path.work.0 {
@@ -193,6 +225,17 @@ impl Sums {
         }
         Ok(())
     }
+}
+
+/// That an account's shares in a slice begin with those that a receipt was given for.
+fn check_receipt(owed: &Acknowledged, leaves: &[Sum]) -> Result<(), Fault> {
+    let first = usize::try_from(owed.shares).ok().and_then(|shares| leaves.get(..shares));
+    let met = first.and_then(|first| root::records(first.to_vec()));
+    if met == Some((owed.records, owed.work.get())) || !stands(Defence::ReceiptShares) {
+        return Ok(());
+    }
+    let (shares, slice) = (owed.shares, owed.slice);
+    Err(format!("the {shares} shares of the receipt are not the first in slice {slice}").into())
 }
 
 /// Follows a path from a leaf to the top over `count` accounts. Which side each node is on, and how

@@ -30,6 +30,7 @@ pub use self::sample::Sample;
 use self::terms::Terms;
 use self::walk::Walk;
 use self::window::Window;
+use crate::estimate::WorkEstimate;
 use crate::types::BlockId;
 
 /// Why a bundle is not believed.
@@ -74,6 +75,9 @@ pub struct BlockProof {
     pub window: u128,
     /// Account, purpose ("fee", "finder" or "share") and satoshis, in rising order of account.
     pub credits: Vec<(String, &'static str, u64)>,
+    /// What the headers of these slices show of each account's work, in rising order of account;
+    /// empty where only some were hashed.
+    pub work: Vec<(String, WorkEstimate)>,
 }
 
 /// Checks the bundle of a block, of this one where `hash` is given. `sample` says which headers
@@ -164,5 +168,6 @@ fn read_block(
         scheme: terms.scheme,
         window: weights.total,
         credits,
+        work: walk.work(),
     })
 }

@@ -9,6 +9,7 @@ use super::Fault;
 use super::lines::{Hex, Lines, ShareLine, SliceLine};
 use super::sample::Chooser;
 use super::window::Window;
+use crate::estimate::{Lowest, WorkEstimate};
 use crate::verify::{pow, root};
 
 /// A slice whose root was found to be right.
@@ -28,6 +29,8 @@ pub(super) struct Walk<'a> {
     /// The number of the share that was met last, once one was.
     last_share: Option<u64>,
     shares: Shares,
+    /// Of each account, the lowest of the hashes that were taken.
+    lowest: BTreeMap<u32, Lowest>,
 }
 
 /// What was found out about shares, one by one.
@@ -52,12 +55,21 @@ struct Part {
 impl<'a> Walk<'a> {
     pub(super) fn new(names: &'a BTreeMap<u32, String>, chooser: Chooser) -> Self {
         let shares = Shares::new(chooser);
-        Self { names, oldest: None, newest: None, slices: 0, last_share: None, shares }
+        let (oldest, newest, lowest) = (None, None, BTreeMap::new());
+        Self { names, oldest, newest, slices: 0, last_share: None, shares, lowest }
     }
 
     /// Shares, shares whose headers were hashed, and slices.
     pub(super) const fn counts(&self) -> (u64, u64, u64) {
         (self.shares.met, self.shares.hashed, self.slices)
+    }
+
+    /// What the headers show of each account's work, where all were hashed.
+    pub(super) fn work(&self) -> Vec<(String, WorkEstimate)> {
+        let whole = self.shares.hashed == self.shares.met;
+        let of =
+            |(id, lowest): (&u32, &Lowest)| Some((self.names.get(id)?.clone(), lowest.estimate()?));
+        self.lowest.iter().filter(|_| whole).filter_map(of).collect()
     }
 
     pub(super) const fn newest(&self) -> Option<Head> {
@@ -88,7 +100,9 @@ impl<'a> Walk<'a> {
         for _ in 0..slice.shares {
             let Some(share) = lines.share()? else { return lines.missing("a share") };
             self.number(&slice, share.number)?;
-            self.shares.check(&share)?;
+            if let Some(hash) = self.shares.check(&share)? {
+                self.lowest.entry(share.account).or_default().add(&hash, share.work.0);
+            }
             work = work.checked_add(share.work.0).ok_or("the work sums past 2^128 - 1")?;
             let id = share.account;
             let part = parts.get_mut(&id).ok_or_else(|| format!("account {id} has no row"))?;
@@ -227,7 +241,8 @@ impl Shares {
     }
 
     /// A share by itself: its work, its header, and that it was not met before.
-    pub(super) fn check(&mut self, share: &ShareLine) -> Result<(), Fault> {
+    /// Its hash, where it is chosen.
+    pub(super) fn check(&mut self, share: &ShareLine) -> Result<Option<[u8; 32]>, Fault> {
         let ShareLine { number, work, network_work, header, .. } = share;
         if self.chooser.to_come() == 0 {
             return Err(format!("share {number} is one more than the first line says").into());
@@ -244,9 +259,10 @@ impl Shares {
         if work.0 == 0 {
             return Err(format!("share {number} is of no work").into());
         }
-        if self.chooser.takes() {
+        let hash = self.chooser.takes().then(|| pow::double_sha256(&header.0));
+        if let Some(hash) = &hash {
             self.hashed = self.hashed.saturating_add(1);
-            let proven = pow::proves(&pow::double_sha256(&header.0), work.0);
+            let proven = pow::proves(hash, work.0);
             if !proven && stands(Defence::BundleProof) {
                 return Err(format!("share {number} does not prove {} hashes", work.0).into());
             }
@@ -256,6 +272,6 @@ impl Shares {
         if !self.seen.insert(key) && stands(Defence::BundleDuplicate) {
             return Err(format!("share {number} is there twice").into());
         }
-        Ok(())
+        Ok(hash)
     }
 }
