@@ -265,6 +265,20 @@ defences! {
     AuditDuplicate = "audit-duplicate",
     /// The audit finds a hole in the log.
     AuditSequence = "audit-sequence",
+    /// A block's coinbase commits to the slice that its window ends with.
+    CommittedSlice = "committed-slice",
+    /// A bundle's slices have the roots that follow from their shares.
+    BundleRoot = "bundle-root",
+    /// A bundle's headers prove the work that they are credited with.
+    BundleProof = "bundle-proof",
+    /// A bundle's share counts once.
+    BundleDuplicate = "bundle-duplicate",
+    /// A receipt is as the pool signed it.
+    ReceiptSignature = "receipt-signature",
+    /// A slice has the shares that receipts were given for.
+    ReceiptShares = "receipt-shares",
+    /// The pool's key is its owner's alone.
+    PoolKeyFile = "pool-key-file",
     /// The audit holds a block's header against its transactions.
     AuditMerkle = "audit-merkle",
     /// A key that nobody asked for is a mistake.

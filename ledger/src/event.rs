@@ -95,6 +95,13 @@ pub(crate) struct SliceClosed {
     pub(crate) work: u128,
     #[serde(with = "plain_hex")]
     pub(crate) root: [u8; 32],
+    /// How the root is made: 2 as in `slice.rs`; absent in logs of earlier versions, whose roots
+    /// are over accounts alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) form: Option<u8>,
+    /// How many best headers of each account the slice keeps; absent where it keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) best: Option<u32>,
 }
 
 /// A candidate with the terms that it will be settled under.
@@ -365,6 +372,16 @@ mod tests {
         let display = format!("ab{}", "00".repeat(31));
         let seen = Event::BlockMatured(BlockSeen { hash });
         check(&seen, "block_matured", &format!(r#"{{"hash":"{display}"}}"#));
+        let (work, root) = (1 << 70, [7; 32]);
+        let old = SliceClosed { index: 1, shares: 2, work, root, form: None, best: None };
+        let closed = format!(
+            r#""index":1,"root":"{}","shares":2,"work":"1180591620717411303424"}}"#,
+            "07".repeat(32)
+        );
+        check(&Event::SliceClosed(old.clone()), "slice_closed", &format!("{{{closed}"));
+        let present = SliceClosed { form: Some(2), best: Some(256), ..old };
+        let body = format!(r#"{{"best":256,"form":2,{closed}"#);
+        check(&Event::SliceClosed(present), "slice_closed", &body);
         check(
             &Event::Batch(Batch { first: 1, shares: 2, slice: 3 }),
             "batch",

@@ -20,8 +20,9 @@ use crate::error::{LedgerError, Refusal};
 use crate::event::{
     AccountOpened, Aggregated, Batch, Event, ExtranoncesLeased, SliceClosed, WorkerOpened,
 };
+use crate::evidence::BEST_MOST;
 use crate::packed;
-use crate::slice::{self, HeadParts};
+use crate::slice::{FORM, HeadParts};
 use crate::store::{Recorder, State, Store};
 use crate::types::{AccountId, Committed, Scheme, Settings, Share, SliceHead, WorkerId};
 
@@ -30,6 +31,8 @@ pub use self::reserve::Payday;
 
 /// Most shares in one batch (at most 9 MiB in the log, mostly less than 4).
 pub const MAX_BATCH: usize = 65_536;
+/// Most shares in a slice: a batch that would make it larger goes to the next.
+pub const MAX_SLICE: u64 = 65_536;
 /// Longest name of an account, in bytes; addresses have at most 90.
 pub const MAX_ACCOUNT_NAME: usize = 128;
 /// Longest name of a worker, in bytes.
@@ -123,12 +126,17 @@ impl Ledger {
     pub fn commit(&mut self, shares: &[Share]) -> Result<Committed, LedgerError> {
         let state = self.store.state()?;
         let last = state.total.proven.shares;
-        let slice = state.open.index.get();
         check_batch(state, shares)?;
         let count = u64::try_from(shares.len()).map_err(|_| LedgerError::Overflow("shares"))?;
         let first_seq = last.checked_add(1).ok_or(LedgerError::Overflow("shares"))?;
         let last_seq = last.checked_add(count).ok_or(LedgerError::Overflow("shares"))?;
         if !shares.is_empty() {
+            let open = state.open.sum.shares;
+            let full = open > 0 && open.saturating_add(count) > MAX_SLICE;
+            if let Some(first) = shares.first().filter(|_| full) {
+                self.close_slice(first.at)?;
+            }
+            let slice = self.store.state()?.open.index.get();
             let batch = Batch { first: first_seq, shares: count, slice };
             let packed = packed::encode(shares);
             self.store.transact("committing shares", |record| {
@@ -142,14 +150,17 @@ impl Ledger {
     /// slice either way.
     ///
     /// A settlement reads one slice share by share, so a slice should not grow without bound:
-    /// some thousand shares, or a minute, is a good size.
+    /// some thousand shares, or a minute, is a good size. None grows past [`MAX_SLICE`] shares: a
+    /// commit closes it first.
     ///
     /// # Errors
     /// When the store fails.
     pub fn close_slice(&mut self, now: UnixMillis) -> Result<SliceHead, LedgerError> {
         if self.store.state()?.open.sum.shares > 0 {
+            let best = self.settings.best_headers.min(BEST_MOST);
             self.newest = self.store.transact("closing a slice", |record| {
-                let closed = SliceClosed { root: open_root(record)?, ..open_sums(record.state()) };
+                let sums = open_sums(record.state(), best);
+                let closed = SliceClosed { root: open_root(record)?, ..sums };
                 record.record(now, &Event::SliceClosed(closed), None)?;
                 aggregate_when_due(record, now)?;
                 Ok(record.state().newest)
@@ -241,12 +252,14 @@ fn account_of(
 }
 
 /// The open slice as it would be closed, but for its root.
-const fn open_sums(state: &State) -> SliceClosed {
+fn open_sums(state: &State, best: u32) -> SliceClosed {
     SliceClosed {
         index: state.open.index.get(),
         shares: state.open.sum.shares,
         work: state.open.sum.work,
         root: [0; 32],
+        form: Some(FORM),
+        best: (best > 0).then_some(best),
     }
 }
 
@@ -258,7 +271,7 @@ fn open_root(record: &Recorder<'_>) -> Result<[u8; 32], LedgerError> {
         shares: state.open.sum.shares,
         work: Work::new(state.open.sum.work),
     };
-    Ok(slice::root(&parts, &record.queries().open_rows(state)?))
+    state.evidence.root(&parts, &record.queries().open_rows(state)?)
 }
 
 fn check_settings(settings: &Settings) -> Result<(), Refusal> {

@@ -12,8 +12,9 @@
 //!   thousand shares: see `store/tally.rs`), and whoever reads them adds what came since.
 //!   When a call returns `Ok`, what it recorded is on disk.
 //! - Shares are committed in batches, and batches are grouped into slices. A closed slice has
-//!   the work of each account and a root (see `slice.rs`) that commits to those sums and to the
-//!   root before it, so one root pins the whole history of work up to it.
+//!   the work of each account and a root (see `slice.rs`) that commits to every share, to those
+//!   sums and to the root before it, so one root pins the whole history of work up to it. It keeps
+//!   the best headers of each account as well (see `evidence.rs`).
 //! - A block that the pool found is a [`Candidate`] and then follows [`BlockState`]. Its reward
 //!   is settled over the slices up to the one that its job had committed to, so the accounting
 //!   was fixed before the block could be found.
@@ -32,7 +33,10 @@ mod aggregate;
 mod block;
 mod coverage;
 mod error;
+mod estimate;
 mod event;
+mod evidence;
+mod export;
 mod ledger;
 mod packed;
 mod payout;
@@ -53,8 +57,11 @@ mod window;
 
 pub use block::{BlockChange, BlockState};
 pub use error::{LedgerError, Refusal};
+pub use estimate::{Lowest, WorkEstimate};
+pub use evidence::BEST_MOST;
+pub use export::{ExportError, Exporter, Over};
 pub use ledger::{
-    Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_TEXT, MAX_WORKER_NAME, Payday,
+    Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_SLICE, MAX_TEXT, MAX_WORKER_NAME, Payday,
 };
 pub use payout::{
     MAX_PAYMENTS, Payment, PayoutBytes, PayoutId, PayoutPlan, PayoutState, PayoutTransaction,
@@ -69,8 +76,8 @@ pub use statement::{
 pub use store::{Reader, backup, restore};
 pub use threshold::{ThresholdRequest, threshold_message};
 pub use types::{
-    AccountId, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme, Settings, Share,
-    SliceHead, SliceIndex, WorkerId,
+    AccountId, Acknowledged, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme,
+    Settings, Share, SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
     AccountLuck, AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts,

@@ -18,7 +18,7 @@
 
 use std::collections::BTreeMap;
 
-use units::UnixMillis;
+use units::{UnixMillis, Work};
 
 use crate::error::LedgerError;
 use crate::record::{Entry, take};
@@ -87,7 +87,7 @@ pub(crate) fn encode(shares: &[Share]) -> Vec<u8> {
 }
 
 /// Writes a field at the front of `rest`, which begins behind it then.
-fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
+pub(crate) fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
     let (place, after) =
         core::mem::take(rest).split_first_chunk_mut().expect("the fields sum to the record");
     *place = field;
@@ -98,6 +98,46 @@ fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
 /// points to.
 pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, LedgerError> {
     read(bytes).ok_or_else(|| LedgerError::damaged("a batch of shares is not whole"))
+}
+
+/// The shares of a batch, whole.
+pub(crate) fn shares(bytes: &[u8]) -> Result<Vec<Share>, LedgerError> {
+    read_whole(bytes).ok_or_else(|| LedgerError::damaged("a batch of shares is not whole"))
+}
+
+fn read_whole(bytes: &[u8]) -> Option<Vec<Share>> {
+    let (head, mut rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+    let mut head = head.as_slice();
+    let mut count = || usize::try_from(u32::from_be_bytes(take(&mut head))).ok();
+    let (blocks, works, instants) = (count()?, count()?, count()?);
+    let blocks = cut::<BLOCK_BYTES>(&mut rest, blocks)?;
+    let works = cut::<WORK_BYTES>(&mut rest, works)?;
+    let instants = cut::<INSTANT_BYTES>(&mut rest, instants)?;
+    let (shares, tail) = rest.as_chunks::<SHARE_BYTES>();
+    let whole = |share: &[u8; SHARE_BYTES]| {
+        let mut fields = share.as_slice();
+        let worker = WorkerId::new(u32::from_be_bytes(take(&mut fields)));
+        let mut pointer = || usize::from(u16::from_be_bytes(take(&mut fields)));
+        let mut block = blocks.get(pointer())?.as_slice();
+        let (work, instant) = (works.get(pointer())?, instants.get(pointer())?);
+        let (previous, bits) = (take(&mut block), take(&mut block));
+        let parts = Parts {
+            version: take(&mut fields),
+            previous,
+            root: take(&mut fields),
+            time: take(&mut fields),
+            bits,
+            nonce: take(&mut fields),
+        };
+        Some(Share {
+            worker,
+            work: Work::new(u128::from_be_bytes(*work)),
+            network_work: Work::new(u128::from_be_bytes(take(&mut block))),
+            at: UnixMillis::new(u64::from_be_bytes(*instant)),
+            header: parts.header(),
+        })
+    };
+    if tail.is_empty() { shares.iter().map(whole).collect() } else { None }
 }
 
 fn read(bytes: &[u8]) -> Option<Vec<Entry>> {
@@ -160,12 +200,23 @@ impl Parts {
             nonce: take(&mut rest),
         }
     }
+
+    fn header(&self) -> [u8; 80] {
+        let mut header = [0; 80];
+        let mut rest = header.as_mut_slice();
+        put(&mut rest, self.version);
+        put(&mut rest, self.previous);
+        put(&mut rest, self.root);
+        put(&mut rest, self.time);
+        put(&mut rest, self.bits);
+        put(&mut rest, self.nonce);
+        header
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use units::Work;
 
     use super::*;
 
@@ -218,6 +269,7 @@ mod tests {
                 drawn.into_iter().map(|(w, previous, work, at)| share(w, previous, work, at)).collect();
             let read = entries(&encode(&shares)).unwrap();
             prop_assert_eq!(read, shares.iter().map(Entry::of).collect::<Vec<_>>());
+            prop_assert_eq!(super::shares(&encode(&shares)).unwrap(), shares);
         }
 
         #[test]
@@ -229,11 +281,12 @@ mod tests {
             prop_assert_eq!(entries(&bytes[..kept]).is_ok(), whole && cut / SHARE_BYTES <= shares.len());
             bytes.extend(core::iter::repeat_n(0, cut));
             prop_assert_eq!(entries(&bytes).is_ok(), whole);
+            prop_assert_eq!(super::shares(&bytes).is_ok(), whole);
         }
 
         #[test]
         fn no_bytes_are_a_panic(bytes in prop::collection::vec(0..3_u8, 0..300)) {
-            let _ = entries(&bytes);
+            let _ = (entries(&bytes), shares(&bytes));
         }
     }
 }

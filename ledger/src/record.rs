@@ -6,7 +6,7 @@
 //! credit, 13 bytes:  account u32 | kind u8 (1 fee, 2 finder, 3 share, 4 reserve, 5 direct) | satoshis u64
 //! ```
 
-use units::{Sats, UnixMillis};
+use units::{Sats, UnixMillis, Work};
 
 use crate::error::LedgerError;
 use crate::settle::{Credit, CreditKind};
@@ -45,6 +45,25 @@ pub(crate) fn decode_shares(bytes: &[u8]) -> Result<Vec<Entry>, LedgerError> {
         return Err(LedgerError::damaged("a batch ends inside a share"));
     }
     Ok(records.iter().map(decode_share).collect())
+}
+
+/// The shares of a batch of the first format, whole.
+pub(crate) fn whole_shares(bytes: &[u8]) -> Result<Vec<Share>, LedgerError> {
+    let (records, rest) = bytes.as_chunks::<SHARE_BYTES>();
+    if !rest.is_empty() {
+        return Err(LedgerError::damaged("a batch ends inside a share"));
+    }
+    let whole = |record: &[u8; SHARE_BYTES]| {
+        let mut rest = record.as_slice();
+        Share {
+            worker: WorkerId::new(u32::from_be_bytes(take(&mut rest))),
+            work: Work::new(u128::from_be_bytes(take(&mut rest))),
+            network_work: Work::new(u128::from_be_bytes(take(&mut rest))),
+            at: UnixMillis::new(u64::from_be_bytes(take(&mut rest))),
+            header: take(&mut rest),
+        }
+    };
+    Ok(records.iter().map(whole).collect())
 }
 
 fn decode_share(record: &[u8; SHARE_BYTES]) -> Entry {
@@ -135,5 +154,12 @@ mod tests {
         let (worker, at) = (WorkerId::new(1), UnixMillis::new(4));
         let entry = Entry { worker, work: 2, network_work: 3, at };
         assert_eq!(decode_shares(&bytes).unwrap(), [entry]);
+        bytes[44] = 5;
+        let mut header = [0; 80];
+        header[0] = 5;
+        let (work, network_work) = (Work::new(2), Work::new(3));
+        let whole = [Share { worker, work, network_work, at, header }];
+        assert_eq!(whole_shares(&bytes).unwrap(), whole);
+        assert!(whole_shares(&bytes[1..]).is_err());
     }
 }

@@ -1,23 +1,52 @@
-//! The root of a slice: what a coinbase commits to before a block can be found.
+//! The root of a slice: what a coinbase commits to before a block can be found. Two levels of
+//! Merkle-sum trees: over each account's shares, and over the accounts.
 //!
 //! All hashes are tagged as in BIP 340: `H(tag, m) = SHA-256(SHA-256(tag) || SHA-256(tag) || m)`,
-//! so that none can stand for another. Integers are big-endian.
+//! so that none can stand for another. Integers are big-endian. A node is a hash and a sum of
+//! work.
 //!
 //! ```text
-//! leaf = H("wattproof/slice/leaf", account id u32 | work u128 | shares u64 | account's name)
-//! node = H("wattproof/slice/node", left 32 | right 32)
-//! head = H("wattproof/slice/head", index u64 | previous head 32 | shares u64 | work u128
-//!                                  | number of accounts u32 | top of the tree 32)
+//! record      = H("wattproof/slice/record", header 80 | work u128 | network work u128
+//!                                         | number of the share u64 | instant u64 (ms)),  work
+//! records     = the tree over an account's records, in the order of their numbers, joined by
+//!               H("wattproof/slice/records", left 32 | left sum u128 | right 32 | right sum u128)
+//! account     = H("wattproof/slice/account", id u32 | work u128 | shares u64 | records 32 | name),
+//!               work
+//! accounts    = the tree over the accounts with shares, in rising order of id, joined by
+//!               H("wattproof/slice/accounts", left 32 | left sum u128 | right 32 | right sum u128)
+//! head        = H("wattproof/slice/head/2", index u64 | previous head 32 | shares u64 | work u128
+//!                                         | number of accounts u32 | accounts 32)
 //! ```
 //!
-//! Leaves stand in rising order of account id. A level with an odd number of nodes passes its
-//! last one up unchanged (it is never paired with itself, so no two lists share a top). The head
-//! names the one before it: the newest root commits to every slice.
+//! A level with an odd number of nodes passes its last one up unchanged (it is never paired with
+//! itself, so no two lists share a top). A joined node's sum is that of both, so a sum that an
+//! account did not prove cannot be hidden anywhere below a head. The head names the one before it:
+//! the newest root commits to every slice. Slices of earlier versions have a root over accounts
+//! alone; it stays as it is, and `verify/root.rs` says how it is made.
 
 use sha2::{Digest, Sha256};
 use units::Work;
 
-use crate::types::{AccountId, SliceIndex};
+use crate::error::LedgerError;
+use crate::packed::put;
+use crate::types::{AccountId, Share, SliceIndex};
+
+/// The form of root that is written into the log beside it.
+pub(crate) const FORM: u8 = 2;
+
+/// A hash and the work below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) hash: [u8; 32],
+    pub(crate) sum: u128,
+}
+
+/// A tree that grows at its end and keeps the tops of its finished parts alone: at most 64 nodes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SumTree {
+    /// Heights fall from the bottom of the stack to its top.
+    finished: Vec<(u32, Node)>,
+}
 
 /// One account's part of a slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +57,7 @@ pub(crate) struct SliceRow {
     pub(crate) shares: u64,
 }
 
-/// What the head is made of besides the rows.
+/// What the head is made of besides the accounts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeadParts {
     pub(crate) index: SliceIndex,
@@ -37,55 +66,115 @@ pub(crate) struct HeadParts {
     pub(crate) work: Work,
 }
 
-/// The root of a slice whose `rows` stand in rising order of account id.
-pub(crate) fn root(parts: &HeadParts, rows: &[SliceRow]) -> [u8; 32] {
-    let accounts = u32::try_from(rows.len()).expect("account ids are u32 and each stands once");
-    tagged(
-        b"wattproof/slice/head",
-        &[
-            &parts.index.get().to_be_bytes(),
-            &parts.previous,
-            &parts.shares.to_be_bytes(),
-            &parts.work.get().to_be_bytes(),
-            &accounts.to_be_bytes(),
-            &top(rows.iter().map(leaf).collect()),
-        ],
-    )
+/// The hashes by what they are of, each with its tag taken in.
+#[derive(Debug, Clone)]
+pub(crate) struct Hashes {
+    record: Sha256,
+    pub(crate) records: Sha256,
+    account: Sha256,
+    pub(crate) accounts: Sha256,
+    head: Sha256,
 }
 
-fn leaf(row: &SliceRow) -> [u8; 32] {
-    tagged(
-        b"wattproof/slice/leaf",
-        &[
-            &row.account.get().to_be_bytes(),
-            &row.work.to_be_bytes(),
-            &row.shares.to_be_bytes(),
-            row.name.as_bytes(),
-        ],
-    )
-}
-
-/// The top of the tree over `level`; zeros over nothing.
-fn top(mut level: Vec<[u8; 32]>) -> [u8; 32] {
-    while level.len() > 1 {
-        level = level.chunks(2).map(parent).collect();
+impl Hashes {
+    pub(crate) fn new() -> Self {
+        Self {
+            record: tagged("wattproof/slice/record"),
+            records: tagged("wattproof/slice/records"),
+            account: tagged("wattproof/slice/account"),
+            accounts: tagged("wattproof/slice/accounts"),
+            head: tagged("wattproof/slice/head/2"),
+        }
     }
-    level.first().copied().unwrap_or([0; 32])
-}
 
-fn parent(pair: &[[u8; 32]]) -> [u8; 32] {
-    match pair {
-        [left, right] => tagged(b"wattproof/slice/node", &[left, right]),
-        [single] => *single,
-        _ => unreachable!("chunks of two have one or two"),
+    /// The leaf of share `number`.
+    pub(crate) fn record(&self, number: u64, share: &Share) -> Node {
+        let mut message = [0; 128];
+        let mut rest = message.as_mut_slice();
+        put(&mut rest, share.header);
+        put(&mut rest, share.work.get().to_be_bytes());
+        put(&mut rest, share.network_work.get().to_be_bytes());
+        put(&mut rest, number.to_be_bytes());
+        put(&mut rest, share.at.get().to_be_bytes());
+        Node { hash: finish(&self.record, &[&message]), sum: share.work.get() }
+    }
+
+    /// The leaf of an account whose records have this top.
+    pub(crate) fn account(&self, row: &SliceRow, records: &Node) -> Node {
+        let hash = finish(
+            &self.account,
+            &[
+                &row.account.get().to_be_bytes(),
+                &row.work.to_be_bytes(),
+                &row.shares.to_be_bytes(),
+                &records.hash,
+                row.name.as_bytes(),
+            ],
+        );
+        Node { hash, sum: row.work }
+    }
+
+    /// The root of a slice with these leaves, in rising order of account id.
+    pub(crate) fn head(&self, parts: &HeadParts, leaves: &[Node]) -> Result<[u8; 32], LedgerError> {
+        let accounts =
+            u32::try_from(leaves.len()).map_err(|_| LedgerError::Overflow("accounts"))?;
+        let mut tree = SumTree::default();
+        leaves.iter().try_for_each(|leaf| tree.push(&self.accounts, *leaf))?;
+        let top = tree.top(&self.accounts)?;
+        assert_eq!(top.sum, parts.work.get(), "the accounts of a slice must sum to its work");
+        Ok(finish(
+            &self.head,
+            &[
+                &parts.index.get().to_be_bytes(),
+                &parts.previous,
+                &parts.shares.to_be_bytes(),
+                &parts.work.get().to_be_bytes(),
+                &accounts.to_be_bytes(),
+                &top.hash,
+            ],
+        ))
     }
 }
 
-fn tagged(tag: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+impl SumTree {
+    /// Adds a leaf at the end. `joined` is the hash that this tree joins by.
+    pub(crate) fn push(&mut self, joined: &Sha256, leaf: Node) -> Result<(), LedgerError> {
+        let (mut height, mut node) = (0_u32, leaf);
+        while let Some((_, left)) = self.finished.pop_if(|(below, _)| *below == height) {
+            node = join(joined, &left, &node)?;
+            height = height.saturating_add(1);
+        }
+        self.finished.push((height, node));
+        Ok(())
+    }
+
+    /// The top of the tree; zeros over nothing.
+    pub(crate) fn top(&self, joined: &Sha256) -> Result<Node, LedgerError> {
+        let mut nodes = self.finished.iter().rev().map(|(_, node)| *node);
+        let Some(last) = nodes.next() else { return Ok(Node { hash: [0; 32], sum: 0 }) };
+        nodes.try_fold(last, |right, left| join(joined, &left, &right))
+    }
+}
+
+/// The node above two.
+pub(crate) fn join(joined: &Sha256, left: &Node, right: &Node) -> Result<Node, LedgerError> {
+    let sum = left.sum.checked_add(right.sum).ok_or(LedgerError::Overflow("proven work"))?;
+    let mut message = [0; 96];
+    let mut rest = message.as_mut_slice();
+    for node in [left, right] {
+        put(&mut rest, node.hash);
+        put(&mut rest, node.sum.to_be_bytes());
+    }
+    Ok(Node { hash: finish(joined, &[&message]), sum })
+}
+
+fn tagged(tag: &str) -> Sha256 {
     let tag = Sha256::digest(tag);
-    let mut hasher = Sha256::new();
-    hasher.update(tag);
-    hasher.update(tag);
+    Sha256::new().chain_update(tag).chain_update(tag)
+}
+
+fn finish(begun: &Sha256, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = begun.clone();
     for part in parts {
         hasher.update(part);
     }
@@ -93,46 +182,71 @@ fn tagged(tag: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows should panic")]
 mod tests {
-    use super::*;
+    use units::UnixMillis;
 
-    fn row(id: u32, work: u128) -> SliceRow {
-        SliceRow { account: AccountId::new(id), name: format!("account{id}"), work, shares: 1 }
+    use super::*;
+    use crate::types::WorkerId;
+
+    fn share(filling: u8, work: u128) -> Share {
+        Share {
+            worker: WorkerId::new(1),
+            work: Work::new(work),
+            network_work: Work::new(512),
+            at: UnixMillis::new(1_790_000_000_000),
+            header: [filling; 80],
+        }
     }
 
-    fn parts() -> HeadParts {
-        HeadParts { index: SliceIndex::new(1), previous: [0; 32], shares: 3, work: Work::new(60) }
+    fn row(id: u32, work: u128) -> SliceRow {
+        SliceRow { account: AccountId::new(id), name: format!("account{id}"), work, shares: 3 }
+    }
+
+    fn parts(work: u128) -> HeadParts {
+        HeadParts { index: SliceIndex::new(1), previous: [9; 32], shares: 6, work: Work::new(work) }
+    }
+
+    /// Accounts 1 and 2 with the shares 1, 2, 3 and 4, 5, 6 of so much work.
+    fn root(works: [u128; 6]) -> [u8; 32] {
+        let hashes = Hashes::new();
+        let mut leaves = Vec::new();
+        for (id, part) in (1..).zip(works.chunks(3)) {
+            let mut tree = SumTree::default();
+            for (place, work) in (0_u8..).zip(part) {
+                let number = u64::from(place) + (u64::from(id) - 1) * 3 + 1;
+                let leaf = hashes.record(number, &share(u8::try_from(number).unwrap(), *work));
+                tree.push(&hashes.records, leaf).unwrap();
+            }
+            let row = row(id, part.iter().sum());
+            leaves.push(hashes.account(&row, &tree.top(&hashes.records).unwrap()));
+        }
+        hashes.head(&parts(works.iter().sum()), &leaves).unwrap()
     }
 
     /// Worked out with another implementation (Python's hashlib) from the text above.
     #[test]
-    fn known_root_of_three_accounts() {
-        let root = root(&parts(), &[row(1, 10), row(2, 20), row(3, 30)]);
+    fn known_root_of_two_accounts_with_three_shares() {
         assert_eq!(
-            hex::encode(root),
-            "0741d3d4a1b4ce415b35448bbeaea97152210912522df10fe7054fc9b44a91f9"
+            hex::encode(root([10, 20, 30, 40, 50, 60])),
+            "49d12995923b536e4e0afc51b6ef53b3d485442e4b6c32df78aa24f71d26b8f5"
         );
+        assert_ne!(root([10, 20, 30, 40, 50, 60]), root([10, 30, 20, 40, 50, 60]));
     }
 
     #[test]
-    fn every_ingredient_changes_the_root() {
-        let rows = [row(1, 10), row(2, 20), row(3, 30)];
-        let base = root(&parts(), &rows);
-        let mut seen = vec![base];
-        seen.push(root(&HeadParts { index: SliceIndex::new(2), ..parts() }, &rows));
-        seen.push(root(&HeadParts { previous: [1; 32], ..parts() }, &rows));
-        seen.push(root(&HeadParts { shares: 4, ..parts() }, &rows));
-        seen.push(root(&HeadParts { work: Work::new(61), ..parts() }, &rows));
-        seen.push(root(&parts(), &rows[..2]));
-        seen.push(root(&parts(), &[row(1, 10), row(3, 30), row(2, 20)]));
-        let mut renamed = rows.clone();
-        renamed[1].name = "someone else".to_owned();
-        seen.push(root(&parts(), &renamed));
-        let mut doubled = rows.to_vec();
-        doubled.push(row(3, 30));
-        seen.push(root(&parts(), &doubled));
-        seen.sort_unstable();
-        seen.dedup();
-        assert_eq!(seen.len(), 9);
+    fn a_sum_past_the_range_is_refused() {
+        let hashes = Hashes::new();
+        let mut tree = SumTree::default();
+        tree.push(&hashes.records, hashes.record(1, &share(1, u128::MAX))).unwrap();
+        assert!(tree.push(&hashes.records, hashes.record(2, &share(2, 1))).is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "must sum to its work")]
+    fn accounts_that_do_not_sum_to_the_slice_are_no_slice() {
+        let hashes = Hashes::new();
+        let leaf = hashes.account(&row(1, 10), &Node { hash: [0; 32], sum: 10 });
+        let _ = hashes.head(&parts(11), &[leaf]);
     }
 }

@@ -63,6 +63,9 @@ pub struct Settings {
     /// Confirmations at which a reward is credited for good; 100 on every network so far.
     /// A value below 1 counts as 1.
     pub maturity: u32,
+    /// How many headers with the lowest hashes each slice keeps of each account, as evidence of
+    /// its work; 0 keeps none, and 1,024 is the most.
+    pub best_headers: u32,
 }
 
 /// Who shares a reward. All windows end with the slice that the block's job had committed to. Where
@@ -125,7 +128,8 @@ pub struct Committed {
 pub struct SliceHead {
     /// Which slice; 0 when none is closed yet.
     pub index: SliceIndex,
-    /// Commits to the slice's sums per account and to the root before; zeros at index 0.
+    /// Commits to the slice's shares, to their sums per account and to the root before; zeros at
+    /// index 0.
     pub root: [u8; 32],
     /// Work of the shares in it.
     pub work: Work,
@@ -137,6 +141,23 @@ impl SliceHead {
     /// What stands for "no slice is closed yet".
     pub const NONE: Self =
         Self { index: SliceIndex::new(0), root: [0; 32], work: Work::ZERO, shares: 0 };
+}
+
+/// An account's first shares in a slice: what a receipt says. The slice may be open, and get more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Whose.
+    pub account: String,
+    /// Which slice.
+    pub slice: SliceIndex,
+    /// How many of the account's shares in it, from its first on.
+    pub shares: u64,
+    /// Their work.
+    pub work: Work,
+    /// The top of the tree over them, as `docs/slices.md` has it.
+    pub records: [u8; 32],
+    /// The number of the last of them.
+    pub last_share: u64,
 }
 
 /// A block that the pool found, recorded before (or while) it is submitted.

@@ -17,9 +17,11 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::Source;
+use ledger::BlockId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    bundles::{self, Export, OverArgs, VerifyBundle, VerifyReceipt},
     clock::Clock,
     config::Config,
     demo,
@@ -74,6 +76,11 @@ enum Command {
         #[command(subcommand)]
         what: payouts::Payout,
     },
+    /// Write a bundle that anyone can check offline
+    Export {
+        #[command(subcommand)]
+        what: Export,
+    },
     /// Recompute everything from the event log and compare
     Verify {
         #[command(subcommand)]
@@ -85,6 +92,37 @@ enum Command {
 enum Verify {
     /// Every share, slice, settlement and balance of a ledger
     Ledger(VerifyArgs),
+    /// Every satoshi of a block's settlement, from a bundle or a ledger
+    Block {
+        /// The block
+        #[arg(value_name = "HASH", value_parser = bundles::block_hash)]
+        hash: BlockId,
+        #[command(flatten)]
+        args: VerifyBundle,
+    },
+    /// An account's work below the roots of slices, from a bundle or a ledger
+    Account {
+        /// The account, as it is paid
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        #[command(flatten)]
+        over: OverArgs,
+        #[command(flatten)]
+        args: VerifyBundle,
+    },
+    /// A signed receipt, and that its slice has the shares
+    Receipt(VerifyReceipt),
+}
+
+/// Which ledger.
+#[derive(Debug, Args)]
+pub(crate) struct LedgerArgs {
+    /// The pool's configuration, which names the ledger
+    #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
+    pub(crate) config: Option<PathBuf>,
+    /// A data directory that holds pool.sqlite
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -113,12 +151,8 @@ struct RestoreArgs {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// The pool's configuration, which names the ledger
-    #[arg(short, long, value_name = "FILE", conflicts_with = "dir")]
-    config: Option<PathBuf>,
-    /// A data directory that holds pool.sqlite
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
     /// One JSON object instead of sentences
     #[arg(long)]
     json: bool,
@@ -195,6 +229,7 @@ fn execute(command: Command) -> Result<(), Failure> {
         Command::Payouts(args) => show(args.payouts()),
         Command::Statement(args) => statement(args),
         Command::Payout { what } => payouts::execute(&what),
+        Command::Export { what } => bundles::export(&what),
         Command::Backup(args) => {
             let (config, _) = read(&args.file)?;
             copied(&args.output, ledger::backup(&config.ledger.path, &args.output))
@@ -204,6 +239,26 @@ fn execute(command: Command) -> Result<(), Failure> {
             copied(&config.ledger.path, ledger::restore(&args.copy, &config.ledger.path))
         }
         Command::Verify { what: Verify::Ledger(args) } => verify(&args),
+        Command::Verify { what: Verify::Receipt(args) } => answer(bundles::verify_receipt(&args)?),
+        Command::Verify { what: Verify::Block { hash, args } } => {
+            answer(bundles::verify_block(&hash, &args)?)
+        }
+        Command::Verify { what: Verify::Account { account, over, args } } => {
+            answer(bundles::verify_account(&account, &over, &args)?)
+        }
+    }
+}
+
+impl LedgerArgs {
+    /// The ledger's file.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        match (&self.dir, &self.config) {
+            (Some(dir), _) => Ok(dir.join(demo::LEDGER_FILE)),
+            (None, file) => {
+                let config = file.clone().unwrap_or_else(|| PathBuf::from("pool.toml"));
+                Ok(read(&ConfigFile { config })?.0.ledger.path)
+            }
+        }
     }
 }
 
@@ -426,13 +481,7 @@ fn copied(
 }
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
-    let path = match (&args.dir, &args.config) {
-        (Some(dir), _) => dir.join(demo::LEDGER_FILE),
-        (None, file) => {
-            let config = file.clone().unwrap_or_else(|| PathBuf::from("pool.toml"));
-            read(&ConfigFile { config })?.0.ledger.path
-        }
-    };
+    let path = args.ledger.path()?;
     let shown = path.display();
     let report = ledger::verify::ledger(&path)
         .map_err(|error| Failure::Failed(format!("ledger {shown}: {error}")))?;
@@ -443,6 +492,14 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     } else {
         Err(Failure::Failed(format!("ledger {shown}: {} problems", report.problems.len())))
     }
+}
+
+/// Prints what a check found, which may be that something is wrong.
+fn answer(checked: bundles::Checked) -> Result<(), Failure> {
+    if let Some(text) = checked.text {
+        println!("{text}");
+    }
+    checked.refused.map_or(Ok(()), |why| Err(Failure::Failed(why)))
 }
 
 fn template(network: InitNetwork) -> String {

@@ -14,6 +14,7 @@ use std::{
 
 use config::{Effective, Errors, Reader, Secret, Section, Source, Value, parse};
 use energy::carbon::{Factor, FactorPack};
+use ledger::BEST_MOST;
 use units::{BasisPoints, Difficulty, Sats};
 
 use crate::{
@@ -118,6 +119,8 @@ pub struct LedgerConfig {
     pub ack: Ack,
     /// Length of a slice of work.
     pub slice: Duration,
+    /// Headers that a slice keeps of each account.
+    pub best_headers: u32,
 }
 
 /// When "accepted" is said.
@@ -353,7 +356,9 @@ fn read_ledger(section: &mut Section<'_>) -> Option<LedgerConfig> {
         parse::one_of(&[("durable", Ack::Durable), ("received", Ack::Received)]),
     );
     let slice = section.or("slice_seconds", "60", parse::seconds(0.1..=86_400.0));
-    Some(LedgerConfig { path: path?, ack: ack?, slice: slice? })
+    let best = section.or("best_headers", "256", parse::u64_in(0..=BEST_MOST.into()));
+    let best_headers = u32::try_from(best?).ok()?;
+    Some(LedgerConfig { path: path?, ack: ack?, slice: slice?, best_headers })
 }
 
 fn read_energy(section: &mut Section<'_>) -> Option<EnergyConfig> {

@@ -13,6 +13,7 @@
 
 pub mod bans;
 pub mod blocks;
+mod bundles;
 pub mod cli;
 pub mod clock;
 pub mod coinbase;
@@ -34,6 +35,7 @@ pub mod node;
 pub mod payout;
 pub mod proxy_protocol;
 pub mod rates;
+pub mod receipts;
 pub mod resume;
 pub mod run;
 mod statement;

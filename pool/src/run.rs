@@ -43,6 +43,7 @@ use crate::{
         self, NodeError, NodeStatus, Nodes, Seen, TemplateSink, WatchSettings, watch_templates,
     },
     payout::{Cashier, Counter, PayoutError},
+    receipts::{self, KeyError, Signer},
     tls::{TlsFilesError, TlsKeeper},
     wages::{self, Wages},
 };
@@ -82,6 +83,9 @@ pub enum StartError {
     /// The node is another than configured.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The key of receipts is of no use.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The certificate is of no use.
     #[error(transparent)]
     Tls(#[from] TlsFilesError),
@@ -139,6 +143,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     let metrics = Metrics::new()?;
     let (ledger, desk) = open_ledger(&config, clock)?;
     let newest_slice = ledger.newest_slice();
+    let signer = Signer::new(receipts::load_or_create(&config.ledger.path.with_extension("key"))?);
     let tls = open_tls(&config)?;
     let listeners = listen_to_miners(&config, taken.listeners)?;
     let http_listener = listen("http.listen", config.http)?;
@@ -203,7 +208,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
         metrics: metrics.stratum.clone(),
     };
     running.front(&config, shared, tls, listeners, (taken.peers, jobs_out));
-    let views = ViewSource::new(config, ledger_handle, templates, status, metrics, clock);
+    let views = ViewSource::new(config, ledger_handle, templates, status, metrics, clock, signer);
     running.web(http_listener, views, counter);
     Ok(running)
 }
@@ -441,6 +446,7 @@ pub(crate) fn ledger_settings(config: &Config) -> LedgerSettings {
         fee: config.payout.fee,
         fee_account: config.payout.account.clone(),
         maturity: MATURITY,
+        best_headers: config.ledger.best_headers,
     }
 }
 

@@ -192,7 +192,7 @@ mod tests {
         let value = serde_json::to_value(json(&statement)).unwrap();
         let sums = serde_json::json!({
             "opening": "20", "credited": "50", "paid": "60", "closing": "10",
-            "immature": "1", "reversed": "2",
+            "immature": "1", "reversed": "2", "direct": "0",
         });
         assert_eq!(value["satoshis"], sums);
         assert!(value["to"].is_null());

@@ -245,6 +245,7 @@ fn settings(window_hundredths: u32) -> Settings {
         fee: BasisPoints::new(100).expect("one percent is at most all"),
         fee_account: FEE_ACCOUNT.to_owned(),
         maturity: 100,
+        best_headers: 256,
     }
 }
 

@@ -92,6 +92,7 @@ fn settings() -> Settings {
         fee: BasisPoints::new(100).expect("one percent is at most all"),
         fee_account: "pool".to_owned(),
         maturity: 100,
+        best_headers: 256,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::LedgerError;
 use crate::event::Event;
 use crate::packed;
 use crate::record::{self, Entry};
+use crate::types::Share;
 
 /// A row of the log.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,6 +84,35 @@ pub(super) fn for_each_batch(
             "batch" => record::decode_shares(data)?,
             _ => packed::entries(data)?,
         })?;
+    }
+    Ok(())
+}
+
+/// The same with whole shares, and the number of the first.
+pub(super) fn for_each_whole_batch(
+    conn: &Connection,
+    after: u64,
+    before: u64,
+    mut visit: impl FnMut(u64, Vec<Share>) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT kind, data, seq, body FROM event
+         WHERE seq > ?1 AND seq < ?2 AND kind IN ('shares', 'batch') ORDER BY seq",
+    )?;
+    let mut rows = statement.query(params![after, before])?;
+    while let Some(row) = rows.next()? {
+        let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let kind = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        let body = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+        let shares = match kind {
+            "batch" => record::whole_shares(data)?,
+            _ => packed::shares(data)?,
+        };
+        if let Event::Shares(batch) | Event::Batch(batch) =
+            Event::from_row(row.get(2)?, kind, body)?
+        {
+            visit(batch.first, shares)?;
+        }
     }
     Ok(())
 }

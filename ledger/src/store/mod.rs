@@ -14,6 +14,7 @@
 
 mod aggregate;
 mod backup;
+mod best;
 mod lock;
 mod log;
 mod luck;
@@ -28,6 +29,7 @@ mod query;
 mod raw;
 mod raw_payouts;
 mod reader;
+mod receipts;
 mod rounds;
 mod rows;
 mod schema;
@@ -37,6 +39,7 @@ mod tail;
 mod tally;
 mod values;
 mod window;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,7 +59,6 @@ pub use self::reader::Reader;
 pub(crate) use self::state::State;
 use crate::error::LedgerError;
 use crate::event::{Batch, Event};
-use crate::record::Entry;
 use crate::types::Share;
 
 /// How long a statement waits for a lock: nobody but a person with a database tool holds one.
@@ -252,8 +254,7 @@ impl Recorder<'_> {
         let at = shares.last().map_or(LATEST, |newest| newest.at).min(LATEST);
         let event = Event::Shares(batch);
         log::append(self.conn, seq, at, &event, Some(packed))?;
-        let entries = shares.iter().map(Entry::of);
-        project::apply_shares(self.conn, self.state, seq, at, &batch, entries)
+        project::apply_shares(self.conn, self.state, seq, at, &batch, shares)
     }
 
     /// What the newest event left.

@@ -9,14 +9,16 @@ use units::{UnixMillis, Work};
 use super::state::{State, Weight, next};
 use super::values::{Instant, Wide};
 use super::window::{SUM_EVERY, encode_sums};
-use super::{aggregate, project_block, project_energy, project_payout, project_reserve, tally};
+use super::{
+    aggregate, best, project_block, project_energy, project_payout, project_reserve, tally,
+};
 use crate::error::LedgerError;
 use crate::event::{
     AccountOpened, Batch, Event, ExtranoncesLeased, KeyPinned, SliceClosed, WorkerOpened,
 };
 use crate::packed;
 use crate::record::{self, Entry};
-use crate::types::{AccountId, SliceHead, SliceIndex, WorkerId};
+use crate::types::{AccountId, Share, SliceHead, SliceIndex, WorkerId};
 
 /// Does what event `seq` says.
 pub(super) fn apply(
@@ -32,7 +34,10 @@ pub(super) fn apply(
     match event {
         Event::AccountOpened(body) => account_opened(conn, state, body)?,
         Event::Aggregated(body) => aggregate::apply(conn, seq, body, data()?)?,
-        Event::Batch(body) => add_all(state, body, record::decode_shares(data()?)?.into_iter())?,
+        Event::Batch(body) => {
+            add_all(state, body, record::decode_shares(data()?)?.into_iter())?;
+            state.prove(body.first, &record::whole_shares(data()?)?)?;
+        }
         Event::BlockAbandoned(body) => project_block::abandoned(conn, at, body)?,
         Event::BlockMatured(body) => project_block::matured(conn, state, at, body)?,
         Event::BlockOrphaned(body) => project_block::orphaned(conn, state, at, body)?,
@@ -53,7 +58,10 @@ pub(super) fn apply(
             project_reserve::paid(conn, state, seq, at, body, &credits)?;
         }
         Event::Metered(body) => project_energy::metered(conn, state, at, body)?,
-        Event::Shares(body) => add_all(state, body, packed::entries(data()?)?.into_iter())?,
+        Event::Shares(body) => {
+            add_all(state, body, packed::entries(data()?)?.into_iter())?;
+            state.prove(body.first, &packed::shares(data()?)?)?;
+        }
         Event::SliceClosed(body) => slice_closed(conn, state, seq, at, body)?,
         Event::WorkerOpened(body) => worker_opened(conn, state, body)?,
         Event::PayoutCancelled(body) => project_payout::cancelled(conn, state, at, *body)?,
@@ -79,9 +87,10 @@ pub(super) fn apply_shares(
     seq: u64,
     at: UnixMillis,
     body: &Batch,
-    shares: impl ExactSizeIterator<Item = Entry>,
+    shares: &[Share],
 ) -> Result<(), LedgerError> {
-    add_all(state, body, shares)?;
+    add_all(state, body, shares.iter().map(Entry::of))?;
+    state.prove(body.first, shares)?;
     applied(conn, state, seq, at, false)
 }
 
@@ -168,6 +177,8 @@ fn slice_closed(
         work: Work::new(body.work),
         shares: body.shares,
     };
+    best::save(conn, state, state.newest.index, body.best.unwrap_or(0))?;
+    state.evidence.clear();
     state.open.start(SliceIndex::new(next(body.index, "slices")?));
     Ok(())
 }

@@ -38,6 +38,9 @@ pub(crate) struct RawEvent {
 /// Account, shares, work and score.
 pub(crate) type RawRow = (u32, u64, u128, u128);
 
+/// Account, and the numbers and shares that a slice keeps of it, as stored.
+pub(crate) type RawBest = (u32, Vec<u8>, Vec<u8>);
+
 /// By worker and meter: credited and counted microjoules.
 pub(crate) type RawMeters = BTreeMap<(u32, String), (u128, u128)>;
 
@@ -175,6 +178,26 @@ impl RawLedger {
         )
     }
 
+    /// The names of all accounts, and the account of each worker, in order of their numbers.
+    pub(crate) fn names(&self) -> Result<(Vec<String>, Vec<u32>), LedgerError> {
+        let transaction = self.conn.unchecked_transaction()?;
+        let names = accounts(&transaction)?.into_iter().map(|account| account.name).collect();
+        let workers = workers(&transaction)?.into_iter().map(|worker| worker.account).collect();
+        transaction.finish()?;
+        Ok((names, workers))
+    }
+
+    /// All closed slices, in order.
+    pub(crate) fn closed_slices(&self) -> Result<Vec<RawSlice>, LedgerError> {
+        slices(&self.conn)
+    }
+
+    /// The event that found a block.
+    pub(crate) fn block_event(&self, hash: &BlockId) -> Result<Option<u64>, LedgerError> {
+        let sql = "SELECT event FROM block WHERE hash = ?1";
+        Ok(list(&self.conn, sql, [hash], |row| row.get(0))?.pop())
+    }
+
     /// The rows of a closed slice: account, shares, work, score, in rising order of account.
     pub(crate) fn slice_rows(&self, slice: u64) -> Result<Vec<RawRow>, LedgerError> {
         list(
@@ -183,6 +206,13 @@ impl RawLedger {
             [slice],
             raw_row,
         )
+    }
+
+    /// The best shares that a closed slice keeps: account, numbers and shares as stored.
+    pub(crate) fn slice_best(&self, slice: u64) -> Result<Vec<RawBest>, LedgerError> {
+        let sql = "SELECT account, numbers, shares FROM slice_best WHERE slice = ?1
+                   ORDER BY account";
+        list(&self.conn, sql, [slice], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
     }
 
     /// The sums written down at a slice, if any are.

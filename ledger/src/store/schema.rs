@@ -2,7 +2,8 @@
 //!
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
 //! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; format 3 has
-//! schemes by name, and the kinds of a reserve, of payouts and of thresholds; since old
+//! schemes by name, roots of another form in `slice_closed`, and the kinds of a reserve, of payouts and
+//! of thresholds; since old
 //! events are never changed and still read, these conversions are the number alone. `meta.projections` is the shape of all
 //! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
 //! projection needs no conversion, only a new number.
@@ -90,6 +91,15 @@ CREATE TABLE slice_work(
     shares INTEGER NOT NULL,
     work BLOB NOT NULL,
     score BLOB NOT NULL,
+    PRIMARY KEY (slice, account)
+) STRICT, WITHOUT ROWID;
+-- The shares with the lowest hashes of each account: their numbers (8 bytes each) and themselves
+-- (as packed.rs has them), lowest hash first.
+CREATE TABLE slice_best(
+    slice INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    numbers BLOB NOT NULL,
+    shares BLOB NOT NULL,
     PRIMARY KEY (slice, account)
 ) STRICT, WITHOUT ROWID;
 -- Every 64th slice: each account's work and score in all slices up to it (account u32, work u128,
@@ -271,7 +281,7 @@ CREATE TABLE threshold(
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 26] = [
+const TABLE_NAMES: [&str; 27] = [
     "account",
     "aggregate",
     "aggregated",
@@ -291,6 +301,7 @@ const TABLE_NAMES: [&str; 26] = [
     "slice",
     "slice_credit",
     "slice_paid",
+    "slice_best",
     "slice_sum",
     "slice_work",
     "tally",

@@ -3,7 +3,7 @@
 //!
 //! What shares add is here at once and in the tables some time later: see `tally.rs`.
 //!
-//! Size: 64 bytes a worker, about 130 an account.
+//! Size: 64 bytes a worker, about 130 an account, and what `evidence.rs` says.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,9 @@ use rusqlite::{Connection, params};
 use units::{Sats, UnixMillis, Work};
 
 use super::values::{Amount, Instant, Wide};
-use super::{log, tally, window};
+use super::{best, log, tally, window};
 use crate::error::LedgerError;
+use crate::evidence::Evidence;
 use crate::record::Entry;
 use crate::score;
 use crate::types::{AccountId, SliceHead, SliceIndex, WorkerId};
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(super) closed: BTreeMap<AccountId, Weight>,
     /// The slice that batches go to.
     pub(crate) open: OpenSlice,
+    /// What its shares prove.
+    pub(crate) evidence: Evidence,
     pub(crate) total: Total,
 }
 
@@ -130,6 +133,7 @@ impl State {
             line_end: Weight::default(),
             closed: BTreeMap::new(),
             open: OpenSlice::new(SliceIndex::new(1)),
+            evidence: Evidence::new(),
             total: Total::default(),
         }
     }
@@ -146,11 +150,13 @@ impl State {
             line_end: window::line_ends(conn, newest.index)?,
             closed: window::sums(conn, newest.index)?,
             open: OpenSlice::new(SliceIndex::new(next(newest.index.get(), "slices")?)),
+            evidence: Evidence::new(),
             total: Total::load(conn)?,
         };
         (0..state.accounts).for_each(|_| state.open.add_account());
         tally::load_open_rows(conn, &mut state.open)?;
         tally::replay(conn, &mut state)?;
+        best::load_evidence(conn, &mut state)?;
         Ok(state)
     }
 
@@ -419,7 +425,7 @@ fn load_workers(conn: &Connection) -> Result<Vec<WorkerState>, LedgerError> {
 }
 
 /// The newest closed slice.
-fn newest_slice(conn: &Connection) -> Result<SliceHead, LedgerError> {
+pub(super) fn newest_slice(conn: &Connection) -> Result<SliceHead, LedgerError> {
     let sql = "SELECT idx, root, work, shares FROM slice ORDER BY idx DESC LIMIT 1";
     let mut statement = conn.prepare(sql)?;
     let mut rows = statement.query([])?;

@@ -1,5 +1,5 @@
-//! [`Audit`]: walks the log, event by event, and keeps what must be true. Accounts, workers,
-//! shares and slices are here; `blocks.rs` and `meters.rs` have the rest, and `compare.rs` holds
+//! [`Audit`]: walks the log, event by event, and keeps what must be true. Accounts, workers and
+//! shares are here; `slices.rs`, `blocks.rs` and `meters.rs` have the rest, and `compare.rs` holds
 //! the result against the tables.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,9 +15,9 @@ use super::meters::Meter;
 use super::payouts::Outbox;
 use super::pow;
 use super::reserve::Reserve;
-use super::root::slice_root;
 use super::seen::Seen;
 use super::shares::{self, AuditedShare};
+use super::slices::{Proven, Slice};
 use super::windows::score;
 use crate::error::LedgerError;
 use crate::store::{RawEvent, RawLedger};
@@ -38,7 +38,8 @@ pub(super) struct Audit<'a> {
     worker_names: HashSet<(u32, String)>,
     pub(super) shares: u64,
     pub(super) work: u128,
-    open: BTreeMap<u32, (u64, u128, u128)>,
+    pub(super) open: BTreeMap<u32, (u64, u128, u128)>,
+    pub(super) proven: BTreeMap<u32, Proven>,
     /// The event as of which the tables have the sums of shares, and those sums.
     pub(super) tallied: u64,
     pub(super) marked: Marked,
@@ -89,19 +90,6 @@ pub(super) struct Worker {
     pub(super) mark: u128,
 }
 
-#[derive(Debug)]
-pub(super) struct Slice {
-    /// The event that closed it.
-    pub(super) closed_by: u64,
-    /// When, in milliseconds.
-    pub(super) closed_at: u64,
-    pub(super) shares: u64,
-    pub(super) work: u128,
-    pub(super) root: [u8; 32],
-    /// Account, shares, work and score, in rising order of account.
-    pub(super) rows: Vec<(u32, u64, u128, u128)>,
-}
-
 /// Why an event was not taken further.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -125,6 +113,7 @@ impl<'a> Audit<'a> {
             shares: 0,
             work: 0,
             open: BTreeMap::new(),
+            proven: BTreeMap::new(),
             tallied,
             marked: Marked::default(),
             slices: Vec::new(),
@@ -257,11 +246,13 @@ impl<'a> Audit<'a> {
             nth_mut(&mut self.workers, id).ok_or_else(|| format!("is of no worker {id}"))?;
         worker.shares = worker.shares.saturating_add(1);
         worker.work = worker.work.saturating_add(work);
-        let row = self.open.entry(worker.account).or_default();
+        let account = worker.account;
+        let row = self.open.entry(account).or_default();
         let (shares, sum, scores) = *row;
         let sums = (sum.saturating_add(work), scores.saturating_add(score));
         *row = (shares.saturating_add(1), sums.0, sums.1);
         let hash = pow::double_sha256(&header);
+        self.note_proof(account, self.shares, share, &hash);
         let proven = pow::proves(&hash, work) || !stands(Defence::AuditProof);
         if work == 0 || !proven {
             return Err(format!("does not prove {work} hashes"));
@@ -278,29 +269,6 @@ impl<'a> Audit<'a> {
             self.bits = (bits, pow::target_of_bits(bits).map(pow::work_of_target));
         }
         self.bits.1
-    }
-
-    fn slice_closed(&mut self, event: &RawEvent, body: &Body) -> Result<(), Fault> {
-        let index = length(self.slices.len()).saturating_add(1);
-        let rows = rows(&core::mem::take(&mut self.open));
-        let shares = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.1));
-        let work = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.2));
-        let leaves = rows.iter().map(|(account, shares, work, _)| {
-            let name = nth(&self.accounts, *account).map_or("", |account| account.name.as_str());
-            (*account, name, *work, *shares)
-        });
-        let previous = self.slices.last().map_or([0; 32], |slice| slice.root);
-        let root = slice_root(index, &previous, shares, work, leaves);
-        let (closed_by, closed_at) = (event.seq, event.at);
-        self.slices.push(Slice { closed_by, closed_at, shares, work, root, rows });
-        expect("index", body.number("index")?, index)?;
-        expect("shares", body.number("shares")?, shares)?;
-        expect("work", body.decimal("work")?, work)?;
-        expect("root", hex::encode(body.bytes("root")?), hex::encode(root))?;
-        if shares == 0 {
-            return Err("it is empty".to_owned().into());
-        }
-        Ok(())
     }
 
     fn extranonces_leased(&mut self, body: &Body) -> Result<(), Fault> {
@@ -370,7 +338,7 @@ impl From<LedgerError> for Fault {
 }
 
 /// Account, shares, work and score, in rising order of account.
-fn rows(open: &BTreeMap<u32, (u64, u128, u128)>) -> Vec<(u32, u64, u128, u128)> {
+pub(super) fn rows(open: &BTreeMap<u32, (u64, u128, u128)>) -> Vec<(u32, u64, u128, u128)> {
     open.iter().map(|(account, row)| (*account, row.0, row.1, row.2)).collect()
 }
 

@@ -3,6 +3,7 @@
 use super::audit::{Audit, Fault, expect, length, nth, nth_mut};
 use super::body::Body;
 use super::chain;
+use super::commitment;
 use super::money::{self, Credit, Terms};
 use super::pow;
 use super::windows::{Rule, Took};
@@ -81,6 +82,11 @@ impl Audit<'_> {
         if block.slice > length(self.slices.len()) {
             return Err(format!("slice {} was not closed when it was found", block.slice));
         }
+        let committed = block.slice.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+        let committed = committed.and_then(|at| self.slices.get(at));
+        let root = committed.map_or([0; 32], |slice| slice.root);
+        let required = committed.is_some_and(|slice| slice.form > 1);
+        commitment::check(inspected.commitment, block.slice, &root, required)?;
         if nth(&self.accounts, block.terms.fee_account).is_none() {
             return Err(format!("no account {} is open", block.terms.fee_account));
         }

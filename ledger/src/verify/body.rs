@@ -38,6 +38,11 @@ impl Body {
         number.ok_or_else(|| format!("its {key} is no number in range"))
     }
 
+    /// A JSON number, where there is one.
+    pub(super) fn optional_number<T: TryFrom<u64>>(&self, key: &str) -> Result<Option<T>, String> {
+        if self.0[key].is_null() { Ok(None) } else { self.number(key).map(Some) }
+    }
+
     /// A decimal string.
     pub(super) fn decimal<T: FromStr<Err: Display>>(&self, key: &str) -> Result<T, String> {
         self.text(key)?.parse().map_err(|error| format!("its {key}: {error}"))

@@ -3,6 +3,7 @@
 
 use defences::{Defence, stands};
 
+use super::commitment;
 use super::pow::double_sha256;
 
 /// What a block says.
@@ -14,13 +15,41 @@ pub(super) struct Inspected {
     pub(super) coinbase_value: u64,
     /// Its outputs: satoshis and script.
     pub(super) outputs: Vec<(u64, Vec<u8>)>,
+    /// What its coinbase commits to, if it does.
+    pub(super) commitment: Option<[u8; 32]>,
+}
+
+/// What of a block it takes to check its coinbase without the rest.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) header: [u8; 80],
+    /// Serialized without its witness.
+    pub(crate) coinbase: Vec<u8>,
+    /// The nodes beside the coinbase's on the way up to the merkle root.
+    pub(crate) branch: Vec<[u8; 32]>,
+}
+
+/// A coinbase that stands alone.
+#[derive(Debug, Clone)]
+pub(super) struct Coinbase {
+    pub(super) id: [u8; 32],
+    /// Sum of its outputs, in satoshis.
+    pub(super) value: u64,
+    /// Them: satoshis and script.
+    pub(super) outputs: Vec<(u64, Vec<u8>)>,
+    pub(super) commitment: Option<[u8; 32]>,
 }
 
 /// A transaction as far as it matters here.
 struct Transaction {
     id: [u8; 32],
+    /// Serialized without its witness.
+    stripped: Vec<u8>,
     is_coinbase: bool,
     outputs: Vec<(u64, Vec<u8>)>,
+    value: u64,
+    /// The script of its first input.
+    script: Vec<u8>,
 }
 
 /// The bytes not read yet.
@@ -32,14 +61,14 @@ pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
     let header: [u8; 80] = cursor.array()?;
     let count = cursor.length()?;
     let mut ids = Vec::new();
-    let mut outputs = None;
+    let mut coinbase = None;
     for position in 0..count {
         let transaction = cursor.transaction()?;
         if transaction.is_coinbase != (position == 0) {
             return Err(format!("its transaction {position} is in the wrong place"));
         }
-        outputs.get_or_insert(transaction.outputs);
         ids.push(transaction.id);
+        coinbase.get_or_insert(transaction);
     }
     if !cursor.0.is_empty() {
         return Err(format!("{} bytes follow its transactions", cursor.0.len()));
@@ -47,25 +76,70 @@ pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
     if stands(Defence::AuditMerkle) && header[36..68] != merkle_root(ids) {
         return Err("its header does not commit to its transactions".to_owned());
     }
-    let outputs = outputs.ok_or("it has no coinbase")?;
-    let sum = outputs.iter().try_fold(0_u64, |sum, (value, _)| sum.checked_add(*value));
-    let coinbase_value = sum.ok_or("its outputs are out of range")?;
-    Ok(Inspected { header, hash: double_sha256(&header), coinbase_value, outputs })
+    let coinbase = coinbase.ok_or("it has no coinbase")?;
+    Ok(Inspected {
+        header,
+        hash: double_sha256(&header),
+        coinbase_value: coinbase.value,
+        commitment: commitment::found_in(&coinbase.script)?,
+        outputs: coinbase.outputs,
+    })
+}
+
+/// Takes a whole block apart.
+pub(crate) fn open(block: &[u8]) -> Result<Opened, String> {
+    let mut cursor = Cursor(block);
+    let header: [u8; 80] = cursor.array()?;
+    let count = cursor.length()?;
+    let mut coinbase = None;
+    let mut level = Vec::new();
+    for _ in 0..count {
+        let transaction = cursor.transaction()?;
+        level.push(transaction.id);
+        coinbase.get_or_insert(transaction.stripped);
+    }
+    let mut branch = Vec::new();
+    while level.len() > 1 {
+        branch.extend(level.get(1));
+        level = level_above(&level);
+    }
+    Ok(Opened { header, coinbase: coinbase.ok_or("it has no coinbase")?, branch })
+}
+
+/// Reads a coinbase without its witness.
+pub(super) fn coinbase(bytes: &[u8]) -> Result<Coinbase, String> {
+    let mut cursor = Cursor(bytes);
+    let transaction = cursor.transaction()?;
+    if !cursor.0.is_empty() || transaction.stripped.as_slice() != bytes {
+        return Err("its coinbase is not one transaction without a witness".to_owned());
+    }
+    if !transaction.is_coinbase {
+        return Err("its coinbase spends something".to_owned());
+    }
+    let Transaction { id, value, outputs, script, .. } = transaction;
+    Ok(Coinbase { id, value, outputs, commitment: commitment::found_in(&script)? })
+}
+
+/// The merkle root over a first transaction, with the nodes beside its own on the way up.
+pub(super) fn root_of_first(id: [u8; 32], branch: &[[u8; 32]]) -> [u8; 32] {
+    branch.iter().fold(id, |node, beside| double_sha256(&[node, *beside].concat()))
 }
 
 /// The chain's merkle root: an odd last node is paired with itself.
 fn merkle_root(mut level: Vec<[u8; 32]>) -> [u8; 32] {
     while level.len() > 1 {
-        level = level
-            .chunks(2)
-            .map(|pair| {
-                let left = pair.first().expect("a chunk has one");
-                let right = pair.last().expect("a chunk has one");
-                double_sha256(&[*left, *right].concat())
-            })
-            .collect();
+        level = level_above(&level);
     }
     level.first().copied().unwrap_or_default()
+}
+
+fn level_above(level: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    let above = |pair: &[[u8; 32]]| {
+        let left = pair.first().expect("a chunk has one");
+        let right = pair.last().expect("a chunk has one");
+        double_sha256(&[*left, *right].concat())
+    };
+    level.chunks(2).map(above).collect()
 }
 
 impl<'a> Cursor<'a> {
@@ -78,12 +152,15 @@ impl<'a> Cursor<'a> {
         let body_from = self.0;
         let inputs = self.length()?;
         let mut coinbase_inputs = 0_usize;
+        let mut script = None;
         for _ in 0..inputs {
             let outpoint: [u8; 36] = self.array()?;
             if outpoint[..32] == [0; 32] && outpoint[32..] == [0xff; 4] {
                 coinbase_inputs = coinbase_inputs.saturating_add(1);
             }
-            self.skip_bytes()?;
+            let length = self.length()?;
+            let unlocking = self.take(length)?;
+            script.get_or_insert(unlocking);
             self.take(4)?;
         }
         let outputs = self.outputs()?;
@@ -93,8 +170,13 @@ impl<'a> Cursor<'a> {
             self.skip_witnesses(inputs)?;
         }
         let lock_time: [u8; 4] = self.array()?;
-        let id = double_sha256(&[&version, body, &lock_time].concat());
-        Ok(Transaction { id, is_coinbase: inputs == 1 && coinbase_inputs == 1, outputs })
+        let stripped = [&version, body, &lock_time].concat();
+        let id = double_sha256(&stripped);
+        let script = script.unwrap_or_default().to_vec();
+        let is_coinbase = inputs == 1 && coinbase_inputs == 1;
+        let sum = outputs.iter().try_fold(0_u64, |sum, (value, _)| sum.checked_add(*value));
+        let value = sum.ok_or("its outputs are out of range")?;
+        Ok(Transaction { id, stripped, is_coinbase, outputs, value, script })
     }
 
     fn outputs(&mut self) -> Result<Vec<(u64, Vec<u8>)>, String> {

@@ -22,7 +22,9 @@ mod aggregates;
 mod audit;
 mod blocks;
 mod body;
+pub mod bundle;
 mod chain;
+mod commitment;
 mod compare;
 mod meters;
 mod money;
@@ -32,6 +34,7 @@ mod reserve;
 mod root;
 mod seen;
 mod shares;
+mod slices;
 mod windows;
 
 use std::path::Path;
@@ -39,6 +42,7 @@ use std::path::Path;
 use units::{MicroJoules, Sats, Work};
 
 use self::audit::Audit;
+pub(crate) use self::chain::open as open_block;
 use crate::error::LedgerError;
 use crate::store::RawLedger;
 

@@ -1,13 +1,100 @@
-//! Roots of slices, from the text of `slice.rs`: one pass with a stack of finished subtrees
-//! (where the ledger folds level by level).
+//! Roots of slices. Those of the present form are made as the text of `slice.rs` says, level by
+//! level (where the ledger keeps a stack of finished parts); those of logs of earlier versions in
+//! one pass with such a stack:
+//!
+//! ```text
+//! leaf = H("wattproof/slice/leaf", account id u32 | work u128 | shares u64 | account's name)
+//! node = H("wattproof/slice/node", left 32 | right 32)
+//! head = H("wattproof/slice/head", index u64 | previous head 32 | shares u64 | work u128
+//!                                  | number of accounts u32 | top of the tree 32)
+//! ```
 
 use sha2::{Digest, Sha256};
 
 /// One account of a slice: id, name, work, shares.
 pub(super) type Leaf<'a> = (u32, &'a str, u128, u64);
 
-/// The root of slice `index` whose leaves stand in rising order of id.
-pub(super) fn slice_root<'a>(
+/// A hash and the work below it.
+pub(super) type Sum = ([u8; 32], u128);
+
+/// What a head says besides its accounts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    pub(super) index: u64,
+    pub(super) previous: [u8; 32],
+    pub(super) shares: u64,
+    pub(super) work: u128,
+}
+
+/// The leaf of a share with this number and instant.
+pub(super) fn record(header: &[u8; 80], work: u128, network: u128, number: u64, at: u64) -> Sum {
+    let mut message = header.to_vec();
+    message.extend_from_slice(&work.to_be_bytes());
+    message.extend_from_slice(&network.to_be_bytes());
+    message.extend_from_slice(&number.to_be_bytes());
+    message.extend_from_slice(&at.to_be_bytes());
+    (tagged("wattproof/slice/record", &message), work)
+}
+
+/// The top over an account's shares; `None` when their work is out of range.
+pub(super) fn records(leaves: Vec<Sum>) -> Option<Sum> {
+    folded("wattproof/slice/records", leaves)
+}
+
+/// The leaf of an account.
+pub(super) fn account((id, name, work, shares): Leaf<'_>, records: &[u8; 32]) -> Sum {
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend_from_slice(&work.to_be_bytes());
+    message.extend_from_slice(&shares.to_be_bytes());
+    message.extend_from_slice(records);
+    message.extend_from_slice(name.as_bytes());
+    (tagged("wattproof/slice/account", &message), work)
+}
+
+/// The node above two, with this tag; `None` when their work is out of range.
+pub(super) fn sum_node(tag: &str, left: &Sum, right: &Sum) -> Option<Sum> {
+    let sum = left.1.checked_add(right.1)?;
+    let message =
+        [left.0.as_slice(), &left.1.to_be_bytes(), right.0.as_slice(), &right.1.to_be_bytes()];
+    Some((tagged(tag, &message.concat()), sum))
+}
+
+/// The root over accounts whose leaves stand in rising order of id; `None` when their work is out
+/// of range.
+pub(super) fn head(head: &Head, leaves: Vec<Sum>) -> Option<[u8; 32]> {
+    let count = u32::try_from(leaves.len()).ok()?;
+    let (top, _) = folded(ACCOUNTS, leaves)?;
+    Some(head_over(head, count, &top))
+}
+
+/// The tag of the nodes over accounts.
+pub(super) const ACCOUNTS: &str = "wattproof/slice/accounts";
+
+/// The root over `count` accounts with this top.
+pub(super) fn head_over(head: &Head, count: u32, top: &[u8; 32]) -> [u8; 32] {
+    let mut message = head.index.to_be_bytes().to_vec();
+    message.extend_from_slice(&head.previous);
+    message.extend_from_slice(&head.shares.to_be_bytes());
+    message.extend_from_slice(&head.work.to_be_bytes());
+    message.extend_from_slice(&count.to_be_bytes());
+    message.extend_from_slice(top);
+    tagged("wattproof/slice/head/2", &message)
+}
+
+fn folded(tag: &str, mut level: Vec<Sum>) -> Option<Sum> {
+    while level.len() > 1 {
+        let pair = |pair: &[Sum]| match pair {
+            [left, right] => sum_node(tag, left, right),
+            [last] => Some(*last),
+            _ => None,
+        };
+        level = level.chunks(2).map(pair).collect::<Option<_>>()?;
+    }
+    Some(level.pop().unwrap_or(([0; 32], 0)))
+}
+
+/// The root, as logs of earlier versions have it, of slice `index` whose leaves stand in rising order of id.
+pub(super) fn old_root<'a>(
     index: u64,
     previous: &[u8; 32],
     shares: u64,
@@ -59,32 +146,74 @@ fn tagged(tag: &str, message: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use units::Work;
+    use units::{UnixMillis, Work};
 
     use super::*;
-    use crate::slice::{HeadParts, SliceRow, root};
-    use crate::types::{AccountId, SliceIndex};
+    use crate::evidence::Evidence;
+    use crate::slice::{HeadParts, SliceRow};
+    use crate::types::{AccountId, Share, SliceIndex, WorkerId};
+
+    /// Worked out with another implementation (Python's hashlib) from the text above.
+    #[test]
+    fn known_old_root_of_three_accounts() {
+        let leaves = [(1, "account1", 10, 1), (2, "account2", 20, 1), (3, "account3", 30, 1)];
+        let root = old_root(1, &[0; 32], 3, 60, leaves.into_iter());
+        assert_eq!(
+            hex::encode(root),
+            "0741d3d4a1b4ce415b35448bbeaea97152210912522df10fe7054fc9b44a91f9"
+        );
+    }
+
+    /// Share `number` of account `id`.
+    fn share(id: u32, number: u64) -> Share {
+        let mut header = [0; 80];
+        header[..8].copy_from_slice(&number.to_le_bytes());
+        Share {
+            worker: WorkerId::new(id),
+            work: Work::new(u128::from(number).pow(5)),
+            network_work: Work::new(7),
+            at: UnixMillis::new(number),
+            header,
+        }
+    }
 
     #[test]
-    fn agrees_with_the_ledgers_own_for_any_number_of_accounts() {
-        for count in 0_u32..40 {
-            let rows: Vec<_> = (1..=count)
-                .map(|id| SliceRow {
-                    account: AccountId::new(id),
-                    name: format!("account {id}"),
-                    work: u128::from(id).pow(9),
-                    shares: id.into(),
-                })
-                .collect();
+    fn agrees_with_the_ledgers_own_for_any_number_of_accounts_and_shares() {
+        for count in 1_u32..24 {
+            let mut evidence = Evidence::new();
+            let mut rows: Vec<SliceRow> = Vec::new();
+            let mut leaves = Vec::new();
+            let mut number = 0;
+            for id in 1..=count {
+                let name = format!("account {id}");
+                let (mut records_of, mut work) = (Vec::new(), 0);
+                for _ in 0..id {
+                    number += 1;
+                    let share = share(id, number);
+                    evidence.add(AccountId::new(id), number, &share).unwrap();
+                    work += share.work.get();
+                    records_of.push(record(&share.header, share.work.get(), 7, number, number));
+                }
+                let (top, sum) = records(records_of).unwrap();
+                assert_eq!(sum, work);
+                leaves.push(account((id, &name, work, id.into()), &top));
+                rows.push(SliceRow { account: AccountId::new(id), name, work, shares: id.into() });
+            }
+            let work = rows.iter().map(|row| row.work).sum();
             let parts = HeadParts {
                 index: SliceIndex::new(7),
                 previous: [9; 32],
-                shares: 3,
-                work: Work::new(u128::MAX),
+                shares: number,
+                work: Work::new(work),
             };
-            let leaves =
-                rows.iter().map(|row| (row.account.get(), &*row.name, row.work, row.shares));
-            assert_eq!(slice_root(7, &[9; 32], 3, u128::MAX, leaves), root(&parts, &rows));
+            let said = Head { index: 7, previous: [9; 32], shares: number, work };
+            assert_eq!(head(&said, leaves).unwrap(), evidence.root(&parts, &rows).unwrap());
         }
+    }
+
+    #[test]
+    fn sums_past_the_range_have_no_root() {
+        let leaves = vec![([1; 32], u128::MAX), ([2; 32], 1)];
+        assert_eq!(records(leaves), None);
     }
 }

@@ -186,15 +186,9 @@ mod tests {
             let mut other = bytes.clone();
             let at = at.index(bytes.len());
             other[at] ^= flip;
-            let (mut before, after) = (decode("shares", &bytes).unwrap(), decode("shares", &other));
+            let (before, after) = (decode("shares", &bytes).unwrap(), decode("shares", &other));
             if let Ok(after) = after {
-                // Instants are not audited: all else must have changed, or one of them did.
-                before.retain(|share| !after.contains(share));
-                let same_but_instants = before.is_empty() && after.len() == shares.len();
-                let instants = |bytes: &[u8]| -> Vec<_> {
-                    packed::entries(bytes).unwrap().iter().map(|entry| entry.at).collect()
-                };
-                prop_assert!(!same_but_instants || instants(&bytes) != instants(&other));
+                prop_assert_ne!(before, after);
             }
         }
     }

@@ -10,6 +10,7 @@ use super::blocks::Block;
 use super::body::Body;
 use super::money;
 use super::shares::{decode as decode_shares, is_batch};
+use super::slices::Slice;
 
 /// The score of a block.
 const BLOCK: u128 = 0x1_0000_0000_0000_0000;
@@ -179,7 +180,7 @@ impl Audit<'_> {
         }
     }
 
-    fn slice(&self, index: u64) -> Option<&super::audit::Slice> {
+    fn slice(&self, index: u64) -> Option<&Slice> {
         self.slices.get(usize::try_from(index.checked_sub(1)?).ok()?)
     }
 

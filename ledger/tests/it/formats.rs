@@ -60,6 +60,7 @@ fn a_ledger_of_the_first_format_is_taken_over() {
     assert_eq!(committed.first_seq, 12);
     let slice = ledger.close_slice(forge.now()).unwrap();
     assert_eq!((slice.index.get(), slice.shares, slice.work), (4, 3, Work::new(118)));
+    forge.roots.insert(4, slice.root);
     let candidate = forge.candidate(bob, 4, 5_000_000_000);
     ledger.candidate(&candidate).unwrap();
     ledger.on_chain(candidate.hash, 1, forge.now()).unwrap();

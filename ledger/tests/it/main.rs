@@ -7,6 +7,8 @@ mod backup;
 #[cfg(test)]
 mod blocks;
 #[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod direct;

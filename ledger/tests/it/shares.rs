@@ -1,6 +1,6 @@
 //! Workers, batches, slices, leases.
 
-use ledger::{Ledger, LedgerError, Refusal, Scheme, SliceHead, SliceIndex, WorkerId};
+use ledger::{Ledger, LedgerError, MAX_SLICE, Refusal, Scheme, SliceHead, SliceIndex, WorkerId};
 use units::{UnixMillis, Work};
 
 use crate::support::{World, assert_sound, pplns, refused, settings};
@@ -101,6 +101,69 @@ fn slices_close_only_with_shares_and_chain_their_roots() {
     assert_ne!(second.root, first.root, "the same sums after another slice");
     let world = world.reopen(pplns(200));
     assert_eq!(world.ledger.newest_slice(), second);
+    world.assert_sound();
+}
+
+#[test]
+fn a_slice_is_closed_before_it_grows_too_large() {
+    let mut world = World::new(pplns(200));
+    let alice = world.worker("alice", "rig1");
+    let share = world.forge.share(alice, 1);
+    let most = usize::try_from(MAX_SLICE).unwrap();
+    for (shares, closed, open) in
+        [(1, 0, 1), (most - 1, 0, MAX_SLICE), (2, 1, 2), (most, 2, MAX_SLICE)]
+    {
+        world.ledger.commit(&vec![share.clone(); shares]).unwrap();
+        assert_eq!(world.ledger.newest_slice().index, SliceIndex::new(closed));
+        assert_eq!(world.ledger.open_slice().unwrap().0, open);
+    }
+    assert_eq!(world.ledger.newest_slice().shares, 2);
+}
+
+#[test]
+fn slices_keep_the_best_headers_and_what_they_show_agrees() {
+    let mut world = World::new(pplns(200));
+    let (alice, bob) = (world.worker("alice", "rig1"), world.worker("bob", "rig1"));
+    for _ in 0..3 {
+        world.commit(&[(alice, 2); 40]);
+        world.commit(&[(bob, 3)]);
+        world.close();
+    }
+    let (first, last) = (SliceIndex::new(1), SliceIndex::new(3));
+    let reader = world.reader();
+    // Four of each slice, by the settings of these tests.
+    let best = reader.best_shares("alice", first, last).unwrap();
+    assert_eq!(best.len(), 12);
+    let hash = |share: &ledger::Share| {
+        let mut hash = crate::support::double_sha256(&share.header);
+        hash.reverse();
+        hash
+    };
+    assert!(best.chunks(4).all(|slice| slice.is_sorted_by_key(hash)));
+    let estimate = reader.work_estimate("alice", first, last).unwrap().unwrap();
+    assert_eq!((estimate.claimed, estimate.headers), (240, 4));
+    assert!(estimate.agrees(), "{estimate:?}");
+    let estimate = reader.work_estimate("bob", first, last).unwrap().unwrap();
+    assert_eq!((estimate.claimed, estimate.estimated, estimate.headers), (9, 9, 3));
+    assert_eq!(reader.best_shares("bob", last, last).unwrap().len(), 1);
+    assert_eq!(reader.work_estimate("nobody", first, last).unwrap(), None);
+    let world = world.reopen(pplns(200));
+    assert_eq!(world.reader().best_shares("alice", first, last).unwrap(), best);
+}
+
+/// The evidence of shares is made again from the log, wherever the ledger was killed.
+#[test]
+fn the_root_of_a_slice_survives_kills() {
+    let mut world = World::new(pplns(200));
+    let (alice, bob) = (world.worker("alice", "rig1"), world.worker("bob", "rig1"));
+    for works in [[1, 2, 3], [40, 5, 6], [7, 80, 9]] {
+        world.commit(&[(alice, works[0]), (bob, works[1]), (alice, works[2])]);
+        world = world.killed(pplns(200));
+    }
+    world.close();
+    world.commit(&[(alice, 3)]);
+    world = world.killed(pplns(200));
+    world.close();
     world.assert_sound();
 }
 

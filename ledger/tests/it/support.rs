@@ -1,6 +1,7 @@
 //! A ledger in a folder of its own, and a forge of shares and blocks whose proof of work is real
 //! at a difficulty that takes microseconds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ledger::{
@@ -27,6 +28,8 @@ pub(crate) struct World {
 pub(crate) struct Forge {
     serial: u64,
     pub(crate) now: u64,
+    /// The roots of the slices that coinbases commit to, from slice 1 on.
+    pub(crate) roots: BTreeMap<u64, [u8; 32]>,
 }
 
 pub(crate) fn settings(scheme: Scheme) -> Settings {
@@ -35,6 +38,7 @@ pub(crate) fn settings(scheme: Scheme) -> Settings {
         fee: BasisPoints::new(100).unwrap(),
         fee_account: "pool".to_owned(),
         maturity: 100,
+        best_headers: 4,
     }
 }
 
@@ -80,7 +84,9 @@ impl World {
 
     pub(crate) fn close(&mut self) -> SliceIndex {
         let now = self.now();
-        self.ledger.close_slice(now).unwrap().index
+        let head = self.ledger.close_slice(now).unwrap();
+        self.forge.roots.insert(head.index.get(), head.root);
+        head.index
     }
 
     /// Finds a block whose job committed to `slice`.
@@ -146,7 +152,7 @@ pub(crate) fn assert_sound(path: &Path) {
 
 impl Forge {
     pub(crate) fn starting_at(serial: u64) -> Self {
-        Self { serial, now: 0 }
+        Self { serial, now: 0, roots: BTreeMap::new() }
     }
 
     pub(crate) fn now(&mut self) -> UnixMillis {
@@ -199,7 +205,9 @@ impl Forge {
             })
             .collect();
         let own = direct.iter().map(|one| (one.sats.to_sat(), one.script.clone()));
-        let coinbase = coinbase(self.serial, &halves.into_iter().chain(own).collect::<Vec<_>>());
+        let outputs: Vec<_> = halves.into_iter().chain(own).collect();
+        let root = self.roots.get(&slice).copied().unwrap_or_default();
+        let coinbase = coinbase(self.serial, &outputs, &commitment(slice, &root));
         let target = Target::from_compact(BITS).unwrap();
         let header =
             mined_to([7; 32], double_sha256(&coinbase), BITS, |hash| target.is_met_by(hash));
@@ -220,13 +228,24 @@ impl Forge {
     }
 }
 
+/// What a coinbase carries for its newest slice.
+fn commitment(slice: u64, root: &[u8; 32]) -> [u8; 36] {
+    let tag = Sha256::digest("wattproof/commitment/1");
+    let whole = [tag.as_slice(), &tag, &slice.to_be_bytes(), root].concat();
+    let mut commitment = *b"WPC1................................";
+    commitment[4..].copy_from_slice(&Sha256::digest(whole));
+    commitment
+}
+
 /// A coinbase without witness with these outputs.
-fn coinbase(serial: u64, outputs: &[(u64, Vec<u8>)]) -> Vec<u8> {
+fn coinbase(serial: u64, outputs: &[(u64, Vec<u8>)], commitment: &[u8; 36]) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0, 0, 1];
     bytes.extend_from_slice(&[0; 32]);
     bytes.extend_from_slice(&[0xff; 4]);
-    bytes.push(8);
+    bytes.extend_from_slice(&[9 + 37, 8]);
     bytes.extend_from_slice(&serial.to_le_bytes());
+    bytes.push(36);
+    bytes.extend_from_slice(commitment);
     bytes.extend_from_slice(&[0xff; 4]);
     bytes.push(u8::try_from(outputs.len()).unwrap());
     for (sats, script) in outputs {

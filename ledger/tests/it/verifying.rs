@@ -81,6 +81,13 @@ fn tables_that_differ_from_the_log_are_found() {
         ("UPDATE block SET state = 'mature' WHERE state = 'orphaned'", "state"),
         ("UPDATE credit SET sats = sats + 1 WHERE kind = 3 AND account = 1", "credits"),
         ("DELETE FROM credit WHERE kind = 1", "credits nothing where it should credit"),
+        ("UPDATE slice_best SET numbers = zeroblob(24) WHERE slice = 2", "slice 2 does not keep"),
+        (
+            "UPDATE slice_best SET shares = (SELECT shares FROM slice_best WHERE slice = 3 AND account = 2)
+             WHERE slice = 2 AND account = 2",
+            "slice 2 does not keep",
+        ),
+        ("DELETE FROM slice_best WHERE slice = 3 AND account = 1", "slice 3 does not keep"),
         ("INSERT INTO pin VALUES (1, zeroblob(32))", "pinned keys"),
         ("DELETE FROM worker WHERE id = 2", "table of workers"),
         ("UPDATE total SET tallied = 1", "as of event 1, which cannot be"),
@@ -139,6 +146,12 @@ fn a_log_that_was_changed_is_found() {
         ("UPDATE event SET body = replace(body, 'alice', 'mallory')", "name"),
         ("UPDATE event SET body = '{}' WHERE kind = 'slice_closed'", "its index"),
         ("UPDATE event SET body = 'x' WHERE seq = 1", "its body"),
+        ("UPDATE event SET body = replace(body, '\"form\":2', '\"form\":1')", "its root"),
+        (
+            "UPDATE event SET body = replace(body, '\"form\":2', '\"form\":3')",
+            "the form 3 of its root",
+        ),
+        ("UPDATE event SET body = replace(body, '\"best\":4', '\"best\":1')", "does not keep"),
         ("UPDATE event SET kind = 'gift' WHERE seq = 1", "nobody knows"),
         (
             "UPDATE event SET body = replace(body, '\"fee_basis_points\":100', '\"fee_basis_points\":99')",
@@ -224,6 +237,21 @@ fn a_block_that_is_not_what_it_says_is_found() {
         let words = ["its reward", "its network work", "its hash"];
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains(words[spoil]), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_block_that_commits_to_another_slice_is_found() {
+    for (root, found) in [(Some([3; 32]), true), (None, false)] {
+        let mut world = world();
+        let alice = world.worker("alice", "r");
+        if let Some(root) = root {
+            world.forge.roots.insert(3, root);
+        }
+        world.find(alice, 3, REWARD);
+        let problems = verify::ledger(&world.path()).unwrap().problems;
+        assert_eq!(problems.len(), usize::from(found), "{problems:?}");
+        assert!(problems.iter().all(|one| one.contains("should be to slice 3")), "{problems:?}");
     }
 }
 

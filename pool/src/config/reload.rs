@@ -154,10 +154,11 @@ impl Differences {
     }
 
     fn ledger(&mut self, old: &LedgerConfig, new: &LedgerConfig) {
-        let LedgerConfig { path, ack, slice } = old;
+        let LedgerConfig { path, ack, slice, best_headers } = old;
         self.fixed("ledger.path", *path == new.path);
         self.fixed("ledger.ack", *ack == new.ack);
         self.fixed("ledger.slice_seconds", *slice == new.slice);
+        self.fixed("ledger.best_headers", *best_headers == new.best_headers);
     }
 
     fn energy(&mut self, old: &EnergyConfig, new: &EnergyConfig) {

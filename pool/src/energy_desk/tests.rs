@@ -23,6 +23,7 @@ fn ledger() -> (tempfile::TempDir, Ledger) {
         fee: BasisPoints::new(0).unwrap(),
         fee_account: "pool".to_owned(),
         maturity: 100,
+        best_headers: 256,
     };
     let ledger = Ledger::open(&folder.path().join("ledger"), settings).unwrap();
     (folder, ledger)

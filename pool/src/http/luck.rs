@@ -240,6 +240,7 @@ mod tests {
             fee: BasisPoints::new(100).unwrap(),
             fee_account: "pool".to_owned(),
             maturity: 100,
+            best_headers: 0,
         };
         let mut ledger = Ledger::open(&path, settings).unwrap();
         let at = UnixMillis::new(0);

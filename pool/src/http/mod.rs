@@ -106,6 +106,10 @@ async fn route(source: &ViewSource, path: &str, query: Option<&str>) -> Answer {
         "/api/v1/payouts" => payouts(source, query).await.unwrap_or_else(|answer| answer),
         "/api/v1/energy" => with_view(source, |view| Answer::json(&api::energy(view))).await,
         "/api/v1/carbon" => with_view(source, |view| Answer::json(&api::carbon(view))).await,
+        "/api/v1/head" => match source.head().await {
+            Ok(head) => Answer::json(&head),
+            Err(error) => Answer::unavailable(&error),
+        },
         _ => match path.strip_prefix("/api/v1/accounts/") {
             Some(rest) => account(source, rest, query).await.unwrap_or_else(|answer| answer),
             None => Answer::error(StatusCode::NOT_FOUND, "there is nothing at this path"),
@@ -138,6 +142,10 @@ async fn account(source: &ViewSource, rest: &str, query: Option<&str>) -> Result
         "" | "workers" => {
             let found = api::account(&source.account(account).await?.ok_or_else(unknown)?);
             if part.is_empty() { Answer::json(&found) } else { Answer::json(&found.workers) }
+        }
+        "receipt" => {
+            let none = || Answer::error(StatusCode::NOT_FOUND, "no shares to sign for");
+            Answer::json(&source.receipt(account).await?.ok_or_else(none)?)
         }
         "credits" => {
             let query = Query::parse(query, &["before", "limit"]).map_err(Answer::mistake)?;

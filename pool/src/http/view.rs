@@ -31,6 +31,7 @@ use crate::{
     metrics::{Metrics, Tallies},
     node::{NodeStatus, Seen, subsidy},
     rates::Hashrate,
+    receipts::{Receipt, SignedHead, Signer},
     wages::ruin,
 };
 
@@ -51,6 +52,7 @@ pub struct ViewSource {
     status: watch::Receiver<NodeStatus>,
     metrics: Metrics,
     clock: Clock,
+    signer: Signer,
     /// Opened at first use. Only answers to HTTP share it; the share path never sees it.
     reader: Arc<Mutex<Option<Reader>>>,
 }
@@ -113,6 +115,7 @@ impl ViewSource {
         status: watch::Receiver<NodeStatus>,
         metrics: Metrics,
         clock: Clock,
+        signer: Signer,
     ) -> Self {
         let path = config.ledger.path.clone();
         Self {
@@ -123,8 +126,29 @@ impl ViewSource {
             status,
             metrics,
             clock,
+            signer,
             reader: Arc::new(Mutex::new(None)),
         }
+    }
+
+    /// A receipt for an account's newest shares, or `None` where it has none.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn receipt(&self, account: &str) -> Result<Option<Receipt>, ViewError> {
+        let account = account.to_owned();
+        let shares = self.read(move |reader| reader.acknowledged(&account)).await?;
+        let now = self.clock.now().unix;
+        Ok(shares.map(|shares| self.signer.receipt(&shares, now)))
+    }
+
+    /// The newest slice's head, signed.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn head(&self) -> Result<SignedHead, ViewError> {
+        let head = self.read(Reader::newest_slice).await?;
+        Ok(self.signer.head(&head, self.clock.now().unix))
     }
 
     /// Takes a view.

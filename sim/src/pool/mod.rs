@@ -343,5 +343,6 @@ fn accounting() -> ledger::Settings {
         fee: BasisPoints::new(150).unwrap_or_default(),
         fee_account: "the-pool".to_owned(),
         maturity: MATURITY,
+        best_headers: 256,
     }
 }

@@ -1,0 +1,106 @@
+//! The block of a bundle: its header, its coinbase, and the terms that it is settled by.
+
+use units::U256;
+
+use super::Fault;
+use super::lines::{Hex, Lines};
+use super::walk::Head;
+use crate::block::display_hex;
+use crate::types::BlockId;
+use crate::verify::{chain, commitment, pow};
+
+/// What a block is settled by.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) hash: BlockId,
+    pub(super) height: u32,
+    pub(super) reward: u64,
+    pub(super) network_work: u128,
+    pub(super) finder: u32,
+    pub(super) slice: u64,
+    pub(super) scheme: String,
+    pub(super) window_hundredths: u32,
+    pub(super) fee_basis_points: u16,
+    pub(super) fee_account: u32,
+    /// What the coinbase pays itself: account and satoshis, in rising order of account.
+    pub(super) direct: Vec<(u32, u64)>,
+    commitment: Option<[u8; 32]>,
+}
+
+impl Terms {
+    /// Reads the block that must be next, which is `asked` for where it is given.
+    pub(super) fn read(lines: &mut Lines<'_>, asked: Option<&BlockId>) -> Result<Self, Fault> {
+        match lines.block()? {
+            Some(block) => Self::of(*block, asked),
+            None => lines.missing("the block"),
+        }
+    }
+
+    pub(super) fn of(
+        block: super::lines::BlockLine,
+        asked: Option<&BlockId>,
+    ) -> Result<Self, Fault> {
+        let Hex(header) = block.header;
+        let hash = pow::double_sha256(&header);
+        if let Some(asked) = asked.filter(|asked| **asked != hash) {
+            let (is, must) = (display_hex(&hash), display_hex(asked));
+            return Err(format!("it is the block {is}, should be {must}").into());
+        }
+        let bits = pow::bits_of(&header);
+        let target = pow::target_of_bits(bits).ok_or("the block's bits ask nothing")?;
+        if U256::from_le_bytes(hash) > target {
+            return Err("the block's hash does not meet its target".into());
+        }
+        let asked = pow::work_of_target(target);
+        if block.network_work.0 != asked {
+            let said = block.network_work.0;
+            return Err(format!("the block's network work is {said}, should be {asked}").into());
+        }
+        let coinbase = chain::coinbase(&block.coinbase)?;
+        let branch: Vec<_> = block.branch.iter().map(|Hex(node)| *node).collect();
+        if header[36..68] != chain::root_of_first(coinbase.id, &branch) {
+            return Err("the block's header does not commit to this coinbase".into());
+        }
+        if coinbase.value != block.reward.0 {
+            let (said, pays) = (block.reward.0, coinbase.value);
+            return Err(format!("the reward is {said}, but the coinbase pays {pays}").into());
+        }
+        let mut direct = Vec::with_capacity(block.direct.len());
+        for pay in block.direct {
+            let output = (pay.satoshis.0, pay.script);
+            if !coinbase.outputs.contains(&output) {
+                let (id, sats) = (pay.account, output.0);
+                return Err(
+                    format!("the coinbase does not pay account {id} {sats} satoshis").into()
+                );
+            }
+            direct.push((pay.account, output.0));
+        }
+        Ok(Self {
+            hash,
+            height: block.height,
+            reward: block.reward.0,
+            network_work: asked,
+            finder: block.finder,
+            slice: block.slice,
+            scheme: block.scheme,
+            window_hundredths: block.window_hundredths,
+            fee_basis_points: block.fee_basis_points,
+            fee_account: block.fee_account,
+            direct,
+            commitment: coinbase.commitment,
+        })
+    }
+
+    /// That the coinbase commits to the newest slice of the bundle, and the terms name it.
+    pub(super) fn check_commitment(&self, newest: Option<Head>) -> Result<(), Fault> {
+        let index = newest.map_or(0, |newest| newest.index);
+        if index != self.slice {
+            let slice = self.slice;
+            return Err(format!("the newest slice is {index}, should be {slice}").into());
+        }
+        let root = newest.map_or([0; 32], |newest| newest.root);
+        let required = newest.is_none_or(|newest| newest.form > 1);
+        Ok(commitment::check(self.commitment, index, &root, required)?)
+    }
+}

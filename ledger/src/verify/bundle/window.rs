@@ -1,0 +1,136 @@
+//! Whose work counts for a block, and with what weight: the one place that knows schemes by name.
+//!
+//! | scheme | who |
+//! |---|---|
+//! | `solo` | nobody: all but the fee goes to the finder; the bundle has the committed slice alone |
+//! | `pps`, `fpps` | nobody: the reserve gets it, out of which shares were paid for; the committed slice alone |
+//! | `pplns`, `tides` | the newest floor(hundredths x 2^64 / 100) of score up to the committed slice's end, at least 1; the share on the edge with its part inside; while there is less, all of it. A share's score is floor(work x 2^64 / its network work) |
+//! | `pplns-work` | the same by work, of floor(hundredths x network work / 100), as ledgers of the first two formats have it |
+//!
+//! Slices come oldest first, so the edge is in the first one: its shares are kept, and of the later
+//! ones the sums.
+
+use std::collections::BTreeMap;
+
+use units::U256;
+
+use super::Fault;
+use super::terms::Terms;
+
+/// The window of a block while its shares come in.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// How long it is at the most; `None` where nobody's work counts.
+    length: Option<u128>,
+    /// Whether shares count by their score, and not by their work.
+    by_score: bool,
+    slices: u64,
+    /// Account and work of the shares of the first slice.
+    edge: Vec<(u32, u128)>,
+    /// Work by account of the slices after the first.
+    later: BTreeMap<u32, u128>,
+}
+
+/// The weight of each account.
+#[derive(Debug)]
+pub(super) struct Weights {
+    pub(super) accounts: BTreeMap<u32, u128>,
+    pub(super) total: u128,
+}
+
+impl Window {
+    /// The window that the terms ask for.
+    pub(super) fn of(terms: &Terms) -> Result<Self, Fault> {
+        let (length, by_score) = match (terms.scheme.as_str(), terms.window_hundredths) {
+            ("solo" | "pps" | "fpps", 0) => (None, false),
+            ("pplns" | "tides", hundredths @ 1..) => (Some(length(hundredths, BLOCK)), true),
+            ("pplns-work", hundredths @ 1..) => {
+                (Some(length(hundredths, terms.network_work)), false)
+            }
+            (scheme, hundredths) => {
+                let unknown = format!("nobody knows the scheme {scheme:?} with {hundredths}");
+                return Err(unknown.into());
+            }
+        };
+        Ok(Self { length, by_score, slices: 0, edge: Vec::new(), later: BTreeMap::new() })
+    }
+
+    /// The shares of the next slice follow.
+    pub(super) const fn begin_slice(&mut self) {
+        self.slices = self.slices.saturating_add(1);
+    }
+
+    /// The next share.
+    pub(super) fn share(
+        &mut self,
+        account: u32,
+        work: u128,
+        network_work: u128,
+    ) -> Result<(), Fault> {
+        let work = if self.by_score { score(work, network_work)? } else { work };
+        match (self.length, self.slices) {
+            (None, _) => Ok(()),
+            (Some(_), 1) => {
+                self.edge.push((account, work));
+                Ok(())
+            }
+            (Some(_), _) => add(&mut self.later, account, work),
+        }
+    }
+
+    /// The weights, once all slices are read, of which `oldest` is the first one's index.
+    pub(super) fn weights(self, oldest: Option<u64>) -> Result<Weights, Fault> {
+        let Some(length) = self.length else {
+            if self.slices > 1 {
+                return Err("the bundle reaches back further than the window".into());
+            }
+            return Ok(Weights { accounts: BTreeMap::new(), total: 0 });
+        };
+        let mut accounts = self.later;
+        let later = total(&accounts)?;
+        let mut left = length.saturating_sub(later);
+        if left == 0 && self.slices > 0 {
+            return Err("the bundle reaches back further than the window".into());
+        }
+        for (account, work) in self.edge.into_iter().rev() {
+            let inside = work.min(left);
+            left = left.saturating_sub(inside);
+            if inside > 0 {
+                add(&mut accounts, account, inside)?;
+            }
+        }
+        if left > 0 && oldest.is_some_and(|oldest| oldest > 1) {
+            return Err("the bundle does not reach back over the window".into());
+        }
+        let total = total(&accounts)?;
+        Ok(Weights { accounts, total })
+    }
+}
+
+/// The score of a block.
+const BLOCK: u128 = 0x1_0000_0000_0000_0000;
+
+fn score(work: u128, network_work: u128) -> Result<u128, Fault> {
+    let score = U256::product(work, BLOCK).div_rem(U256::from(network_work));
+    let score = score.and_then(|(score, _)| score.to_u128());
+    score.ok_or_else(|| "a share is worth more than 2^64 blocks".into())
+}
+
+/// floor(hundredths x network / 100), at least 1.
+fn length(hundredths: u32, network: u128) -> u128 {
+    let (length, _) = U256::product(network, hundredths.into())
+        .div_rem(U256::from(100_u64))
+        .expect("100 is not 0");
+    length.to_u128().unwrap_or(u128::MAX).max(1)
+}
+
+fn total(accounts: &BTreeMap<u32, u128>) -> Result<u128, Fault> {
+    let sum = accounts.values().try_fold(0_u128, |sum, work| sum.checked_add(*work));
+    sum.ok_or_else(|| "the work sums past 2^128 - 1".into())
+}
+
+fn add(accounts: &mut BTreeMap<u32, u128>, account: u32, work: u128) -> Result<(), Fault> {
+    let sum = accounts.entry(account).or_default();
+    *sum = sum.checked_add(work).ok_or("the work sums past 2^128 - 1")?;
+    Ok(())
+}
