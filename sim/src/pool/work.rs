@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use ledger::SliceHead;
+use pool::coinbase::commitment;
 use stratum::{Job, JobTemplate, Jobs, SavedJobs, v1::server::Limits};
 use units::{Moment, Target};
 
@@ -119,7 +120,7 @@ impl WorkMaker {
             nbits: NETWORK_BITS,
             ntime: template.time,
             min_ntime: template.time.saturating_sub(3600),
-            coinbase1: coinbase::start(template.height, self.id, &slice.root),
+            coinbase1: coinbase::start(template.height, self.id, &commitment(slice)),
             coinbase2: coinbase::end(),
             branch: Vec::new(),
             network_target: network_target(),
