@@ -174,6 +174,10 @@ defences! {
     WorkersListed = "workers-listed",
     /// An answer lists so many meters.
     MetersListed = "meters-listed",
+    /// An answer has a page of blocks or credits, and a statement so many lines.
+    PageLength = "page-length",
+    /// No cell of a table for spreadsheets begins a formula.
+    CsvFormula = "csv-formula",
 
     // The node.
     /// The node is on the configured network.
@@ -232,6 +236,23 @@ defences! {
     NotALedger = "not-a-ledger",
     /// A ledger of a later version is left alone.
     NewerLedger = "newer-ledger",
+    /// An account that brings fewer blocks than its shares should is named.
+    WithheldBlocks = "withheld-blocks",
+    // Payouts.
+    /// A payout that somebody outside has seen is never taken back into balances.
+    PaidTwice = "paid-twice",
+    /// Every version of a payout spends its first version's first coin.
+    PayoutAnchor = "payout-anchor",
+    /// No coin is spent by two payouts.
+    PayoutCoins = "payout-coins",
+    /// While payouts are paused none is planned, and none goes out.
+    PayoutsPaused = "payouts-paused",
+    /// A threshold is set by the signature of its account's own address.
+    ThresholdOwner = "threshold-owner",
+    /// A threshold's time is later than that of the one before.
+    ThresholdReplay = "threshold-replay",
+    /// The audit finds payments that differ from what a payout's transaction pays.
+    AuditPayouts = "audit-payouts",
     /// A block's credits are worked out once.
     SettledOnce = "settled-once",
     /// What is mature stays.

@@ -77,7 +77,9 @@ impl BlockState {
         }
     }
 
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    /// The state of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use units::Sats;
 
 use crate::block::display_hex;
+use crate::payout::PayoutId;
 use crate::types::{BlockId, SliceIndex, WorkerId};
 
 /// Why a ledger could not be opened, read or written.
@@ -174,6 +175,12 @@ pub enum Refusal {
         /// How many.
         slices: u64,
     },
+    /// A statement would have more lines than were asked for.
+    #[error("the statement has more than {most} lines: ask for a shorter time")]
+    StatementTooLong {
+        /// The most that were asked for.
+        most: u32,
+    },
     /// A text in a request is longer than is kept.
     #[error("{what} of {bytes} bytes, the most is {most}")]
     TooLong {
@@ -214,6 +221,67 @@ pub enum Refusal {
     ZeroWork {
         /// Place in the batch, from 0.
         position: usize,
+    },
+    /// An account has less than it is to be paid.
+    #[error("{account} is to be paid {asked} sat and has {balance}")]
+    Overdrawn {
+        /// Whose.
+        account: String,
+        /// Satoshis that it is to be paid.
+        asked: u64,
+        /// Satoshis that it has.
+        balance: u64,
+    },
+    /// A payment of nothing, to the pool itself, or the second of one account.
+    #[error("a payout cannot pay {sats} sat to {account}: nothing, again, or to the pool itself")]
+    Payment {
+        /// Whom.
+        account: String,
+        /// How much.
+        sats: u64,
+    },
+    /// No payments, or too many.
+    #[error("a payout of {count} payments; it has 1 to {most}")]
+    Payments {
+        /// How many there were.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The payout's transaction is not what it must be.
+    #[error("the payout's transaction: {0}")]
+    Transaction(String),
+    /// No payout has this number, or no version of it this txid.
+    #[error("payout {0} is unknown, or no such version of it")]
+    UnknownPayout(PayoutId),
+    /// The payout's state does not allow it.
+    #[error("payout {id} is {state}: it cannot be {asked}")]
+    PayoutState {
+        /// Which.
+        id: PayoutId,
+        /// Where it stands.
+        state: &'static str,
+        /// What was to become of it.
+        asked: &'static str,
+    },
+    /// A coin is spent by another payout.
+    #[error("the coin {coin} is spent by payout {payout}")]
+    CoinTaken {
+        /// The coin, as `txid:output`.
+        coin: String,
+        /// Which payout has it.
+        payout: PayoutId,
+    },
+    /// Payouts rest.
+    #[error("payouts are paused: {0:?}")]
+    Paused(String),
+    /// A threshold that its account's owner did not set.
+    #[error("the threshold of {account} stays: {why}")]
+    Threshold {
+        /// Whose.
+        account: String,
+        /// What is wrong with the request.
+        why: String,
     },
 }
 

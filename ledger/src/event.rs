@@ -8,13 +8,21 @@
 //! | `batch` | the same in logs of the first format, as records (see `record.rs`) |
 //! | `candidate_found` | the whole serialized block |
 //! | `block_settled`, `slice_paid` | the credits (see `record.rs`) |
+//! | `block_settled` | the credits (see `record.rs`) |
+//! | `payout_planned`, `payout_replaced`, `payout_signed` | payments, transactions (see `payout.rs`) |
 //!
 //! In the bodies, numbers that may pass 2^53 are decimal strings, hashes of blocks are hex in
 //! display order, other 32-byte values are hex as they are. A body that is in a log is never
 //! read in another way: a change of meaning is a new kind.
 
+mod payouts;
+
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::payouts::{
+    PayoutConfirmed, PayoutNoted, PayoutPlanned, PayoutReplaced, PayoutVersion, PayoutsPaused,
+    ThresholdSet,
+};
 use crate::error::LedgerError;
 use crate::types::BlockId;
 
@@ -43,6 +51,17 @@ pub(crate) enum Event {
     SliceClosed(SliceClosed),
     SlicePaid(SlicePaid),
     WorkerOpened(WorkerOpened),
+    // Payouts.
+    PayoutCancelled(PayoutNoted),
+    PayoutConfirmed(PayoutConfirmed),
+    PayoutPlanned(PayoutPlanned),
+    PayoutReleased(PayoutVersion),
+    PayoutReplaced(PayoutReplaced),
+    PayoutSettled(PayoutNoted),
+    PayoutSigned(PayoutVersion),
+    PayoutUnconfirmed(PayoutNoted),
+    PayoutsPaused(PayoutsPaused),
+    ThresholdSet(ThresholdSet),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

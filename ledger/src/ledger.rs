@@ -2,10 +2,11 @@
 //! transaction, and returns when they are on disk; an error means that nothing of it is.
 //!
 //! Read `commit` and `close_slice` here, then `blocks.rs` (found blocks and their money),
-//! `reserve.rs` (pay per share) and `energy.rs` (readings and keys).
+//! `reserve.rs` (pay per share), `payouts.rs` (what is paid out) and `energy.rs` (readings and keys).
 
 mod blocks;
 mod energy;
+mod payouts;
 mod reserve;
 
 use core::ops::Range;

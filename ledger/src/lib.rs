@@ -23,8 +23,8 @@
 //!
 //! What it deliberately does not do: it has no clock (every instant is an argument), no socket,
 //! no float and no thread; it does not judge shares (`stratum` does), does not talk to a node
-//! (`pool` does), and does not pay out: `paid` stays zero until payouts are events. Which store
-//! it uses is known under `store/` alone.
+//! (`pool` does), and makes no transaction: of a payout it keeps what is paid by which transaction
+//! (see `payout.rs`), and holds it to that. Which store it uses is known under `store/` alone.
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
@@ -35,6 +35,7 @@ mod error;
 mod event;
 mod ledger;
 mod packed;
+mod payout;
 mod record;
 mod reserve;
 mod scheme;
@@ -42,7 +43,9 @@ mod score;
 mod settle;
 mod slice;
 mod split;
+mod statement;
 mod store;
+mod threshold;
 mod types;
 pub mod verify;
 mod view;
@@ -53,14 +56,24 @@ pub use error::{LedgerError, Refusal};
 pub use ledger::{
     Ledger, MAX_ACCOUNT_NAME, MAX_BATCH, MAX_METERS, MAX_TEXT, MAX_WORKER_NAME, Payday,
 };
+pub use payout::{
+    MAX_PAYMENTS, Payment, PayoutBytes, PayoutId, PayoutPlan, PayoutState, PayoutTransaction,
+    PayoutTxid, display_txid,
+};
 pub use settle::CreditKind;
 pub use split::{SplitError, split};
+pub use statement::{
+    AccountCredit, AccountPayout, BlockFilter, PayoutFilter, SlicePay, Statement, StatementItem,
+    StatementLine,
+};
 pub use store::{Reader, backup, restore};
+pub use threshold::{ThresholdRequest, threshold_message};
 pub use types::{
     AccountId, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme, Settings, Share,
     SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
-    AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
-    CreditView, EnergyHour, MeterView, Totals, UnresolvedBlock, WorkerView,
+    AccountLuck, AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts,
+    BlockView, CreditView, EnergyHour, MeterView, OpenPayout, OutboxView, Payable, PayoutView,
+    Totals, UnresolvedBlock, VersionView, WorkerView,
 };

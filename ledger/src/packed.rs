@@ -94,7 +94,8 @@ fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
     *rest = after;
 }
 
-/// The shares of a batch but for their evidence.
+/// The shares of a batch but for their evidence, with the network work of the block that each
+/// points to.
 pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, LedgerError> {
     read(bytes).ok_or_else(|| LedgerError::damaged("a batch of shares is not whole"))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use units::{Hashes, MicroJoules, Sats, UnixMillis, Work};
 
 use crate::block::BlockState;
+use crate::payout::{PayoutId, PayoutState, PayoutTxid};
 use crate::settle::CreditKind;
 use crate::types::{BlockId, SliceIndex, WorkerId};
 
@@ -27,9 +28,11 @@ pub struct Totals {
     pub immature: Sats,
     /// Credits of mature blocks that are not paid out, fees included.
     pub balance: Sats,
-    /// Paid out; stays zero until payouts are events.
+    /// In payouts that are not deep on the chain yet.
+    pub sending: Sats,
+    /// Paid out: in payouts that are deep on the chain.
     pub paid: Sats,
-    /// The part of `immature + balance + paid` that was credited as the pool's fee.
+    /// The part of `immature + balance + sending + paid` that was credited as the pool's fee.
     pub fees: Sats,
     /// What pay per share has left to pay out of.
     pub reserve: Sats,
@@ -80,6 +83,8 @@ pub struct AccountView {
     pub immature: Sats,
     /// Credits of mature blocks that are not paid out.
     pub balance: Sats,
+    /// In payouts that are not deep on the chain yet.
+    pub sending: Sats,
     /// Paid out; stays zero until payouts are events.
     pub paid: Sats,
     /// Its workers in order of first appearance.
@@ -241,6 +246,22 @@ pub struct CreditView {
     pub sats: Sats,
 }
 
+/// The blocks that an account's shares were expected to find, and those that it found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccountLuck {
+    /// Payout address.
+    pub account: String,
+    /// Blocks expected of its shares in closed slices, in parts of 2^64: the sum of
+    /// floor(work x 2^64 / network work), with the network work at each share.
+    pub score: u128,
+    /// Blocks that it found, whatever became of them.
+    pub found: u64,
+    /// Those of them that the chain decided on.
+    pub decided: u64,
+    /// Those of the decided ones that are not on the chain.
+    pub orphaned: u64,
+}
+
 /// An account's money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balance {
@@ -250,8 +271,91 @@ pub struct Balance {
     pub immature: Sats,
     /// Credits of mature blocks that are not paid out.
     pub balance: Sats,
-    /// Paid out; stays zero until payouts are events.
+    /// In payouts that are not deep on the chain yet.
+    pub sending: Sats,
+    /// Paid out: in payouts that are deep on the chain.
     pub paid: Sats,
+}
+
+/// An account with a balance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payable {
+    /// Payout address.
+    pub account: String,
+    /// What it could be paid.
+    pub balance: Sats,
+    /// From how much on its owner wants to be paid, where the owner said so.
+    pub threshold: Option<Sats>,
+}
+
+/// A payout whose fate is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPayout {
+    /// Its number.
+    pub id: PayoutId,
+    /// Where it stands.
+    pub state: PayoutState,
+    /// Whether a version of it may be known outside.
+    pub released: bool,
+    /// The height of the block that a version of it is in, where one is.
+    pub height: Option<u32>,
+    /// Its versions, oldest first. At most one can ever be on the chain.
+    pub versions: Vec<VersionView>,
+}
+
+/// One version of a payout's transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VersionView {
+    /// Its number, internal order.
+    pub txid: PayoutTxid,
+    /// Whether the ledger has it with its signatures.
+    pub signed: bool,
+    /// What it leaves to whoever mines it.
+    pub fee: Sats,
+    /// Whether it is the newest one.
+    pub newest: bool,
+    /// Whether it is the one that was seen on the chain.
+    pub on_chain: bool,
+}
+
+/// A payout as it is listed: of its versions the one on the chain, or the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayoutView {
+    /// Its number.
+    pub id: PayoutId,
+    /// Where it stands.
+    pub state: PayoutState,
+    /// Whether a version of it may be known outside.
+    pub released: bool,
+    /// What it pays.
+    pub sats: Sats,
+    /// To how many accounts.
+    pub payments: u64,
+    /// The transaction's number, internal order.
+    pub txid: PayoutTxid,
+    /// Which version that is, from 1.
+    pub version: u32,
+    /// The transaction's fee.
+    pub fee: Sats,
+    /// The height of its block, where it is in one.
+    pub height: Option<u32>,
+    /// When it was planned.
+    pub planned_at: UnixMillis,
+    /// When it got to its present state.
+    pub state_at: UnixMillis,
+}
+
+/// Payouts as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxView {
+    /// Whether payouts rest.
+    pub paused: bool,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Satoshis in payouts that are not deep on the chain yet.
+    pub sending: Sats,
+    /// Fees of the payouts that are: the pool's own money, which no account was charged.
+    pub network_fees: Sats,
 }
 
 impl BlockCounts {

@@ -24,7 +24,7 @@ use crate::{
     handover::{State, relay},
     limits::{self, Room},
     run::{self, Asked, Reloader},
-    tables,
+    tables::{self, ListArgs, StatementArgs, Table, TableArgs},
 };
 
 /// A pool that proves its energy as well as its work.
@@ -56,11 +56,13 @@ enum Command {
     /// List accounts with their work and balances
     Accounts(TableArgs),
     /// List found blocks and their states
-    Blocks(TableArgs),
+    Blocks(ListArgs),
     /// List what each account is owed
     Balances(TableArgs),
     /// List payouts
-    Payouts(TableArgs),
+    Payouts(ListArgs),
+    /// Write an account's credits and payouts, line by line, with the balance after each
+    Statement(StatementArgs),
     /// Copy the ledger to a new file, while the pool runs or not, and audit the copy
     Backup(BackupArgs),
     /// Put a copy in the place of a ledger that is gone, or that the copy has all events of
@@ -83,15 +85,6 @@ struct ConfigFile {
     /// The pool's configuration
     #[arg(short, long, value_name = "FILE", default_value = "pool.toml")]
     config: PathBuf,
-}
-
-#[derive(Debug, Args)]
-struct TableArgs {
-    #[command(flatten)]
-    file: ConfigFile,
-    /// One JSON document instead of a table
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -189,10 +182,11 @@ fn execute(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Demo(args) => run_demo(&args),
-        Command::Accounts(args) => show(&args, tables::Table::Accounts),
-        Command::Blocks(args) => show(&args, tables::Table::Blocks),
-        Command::Balances(args) => show(&args, tables::Table::Balances),
-        Command::Payouts(args) => show(&args, tables::Table::Payouts),
+        Command::Accounts(args) => show(args.accounts()),
+        Command::Blocks(args) => show(args.blocks().map_err(Failure::Usage)?),
+        Command::Balances(args) => show(args.balances()),
+        Command::Payouts(args) => show(args.payouts()),
+        Command::Statement(args) => statement(args),
         Command::Backup(args) => {
             let (config, _) = read(&args.file)?;
             copied(&args.output, ledger::backup(&config.ledger.path, &args.output))
@@ -400,10 +394,16 @@ async fn takes_configuration(file: &ConfigFile) -> bool {
     }
 }
 
-fn show(args: &TableArgs, table: tables::Table) -> Result<(), Failure> {
-    let (config, _) = read(&args.file)?;
-    let text = tables::render(&config.ledger.path, table, args.json).map_err(Failure::Failed)?;
-    println!("{text}");
+fn show((args, table): (TableArgs, Table)) -> Result<(), Failure> {
+    let (config, _) = read(&ConfigFile { config: args.config })?;
+    let text = tables::render(&config.ledger.path, &table, args.json, config.watch);
+    println!("{}", text.map_err(Failure::Failed)?);
+    Ok(())
+}
+
+fn statement(args: StatementArgs) -> Result<(), Failure> {
+    let (config, _) = read(&ConfigFile { config: args.config.clone() })?;
+    print!("{}", tables::statement(&config.ledger.path, &args).map_err(Failure::Failed)?);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::{
     coinbase::{Payee, TAG_MAX},
     direct::DirectConfig,
     limits::{Limits, Subnet},
+    luck::Watch,
     node::{Auth, Network, NodeSettings},
     tls::TlsFiles,
     user::parse_address,
@@ -59,6 +60,8 @@ pub struct Config {
     pub energy: EnergyConfig,
     /// How many may connect.
     pub limits: Limits,
+    /// When an account is suspected of keeping blocks back.
+    pub watch: Watch,
     /// The certificate of the ports that speak TLS.
     pub tls: Option<TlsFiles>,
 }
@@ -175,6 +178,7 @@ impl Config {
         ports::take(&mut reader.section("http"), http.as_slice(), "http.listen", &mut taken);
         let energy = read_energy(&mut reader.section("energy"));
         let limits = read_limits(&mut reader.section("limits"));
+        let watch = read_watch(&mut reader.section("watch"));
         let config = (|| {
             Some(Self {
                 node: node?,
@@ -188,6 +192,7 @@ impl Config {
                 http: http?,
                 energy: energy?,
                 limits: limits?,
+                watch: watch?,
                 tls: tls?,
             })
         })();
@@ -377,6 +382,11 @@ fn read_limits(section: &mut Section<'_>) -> Option<Limits> {
         subnet_accepts_per_second: by_subnet?,
         exempt: exempt?,
     })
+}
+
+fn read_watch(section: &mut Section<'_>) -> Option<Watch> {
+    let below = section.or("withholding_below", "0.0001", parse::f64_in(0.0..=0.1));
+    Some(Watch { below: below? })
 }
 
 impl FromStr for HostPort {

@@ -16,17 +16,23 @@ mod aggregate;
 mod backup;
 mod lock;
 mod log;
+mod luck;
+mod paid_out;
+mod payouts;
 mod project;
 mod project_block;
 mod project_energy;
+mod project_payout;
 mod project_reserve;
 mod query;
 mod raw;
+mod raw_payouts;
 mod reader;
 mod rounds;
 mod rows;
 mod schema;
 mod state;
+mod statement;
 mod tail;
 mod tally;
 mod values;
@@ -40,8 +46,10 @@ use rusqlite::Connection;
 use units::UnixMillis;
 
 use self::lock::Lock;
+pub(crate) use self::payouts::PayoutRow;
 pub(crate) use self::query::{BlockRow, Queries};
 pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
+pub(crate) use self::raw_payouts::{RawOutbox, RawPayout};
 
 pub use self::backup::{backup, restore};
 pub use self::reader::Reader;
@@ -100,9 +108,24 @@ impl<'a> Transaction<'a> {
         Ok(Self { conn })
     }
 
-    fn commit(self) -> Result<(), LedgerError> {
-        self.conn.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
+    /// Commits up to event `newest`. `SQLite` writes its log back into the database after a commit
+    /// and says of the commit what became of that: what is in the log all the same was synced, is
+    /// committed, and must not be refused. Whose event is visible is asked, and where even that
+    /// cannot be, nobody knows, and nothing more should be written by this process.
+    fn commit(self, newest: u64) -> Result<(), LedgerError> {
+        let Err(error) = self.conn.prepare_cached("COMMIT")?.execute([]) else { return Ok(()) };
+        if !self.conn.is_autocommit() {
+            return Err(error.into());
+        }
+        match log::newest(self.conn) {
+            Ok(found) if found == newest => Ok(()),
+            Ok(_) => Err(error.into()),
+            Err(_) => Err(LedgerError::Store {
+                doing: String::new(),
+                passing: false,
+                reason: format!("{error}, and whether it was committed cannot be read"),
+            }),
+        }
     }
 }
 
@@ -174,7 +197,7 @@ impl Store {
         let mut state = self.state.take().expect("just loaded");
         let transaction = Transaction::begin(&self.conn)?;
         let value = write(&mut Recorder { conn: &self.conn, state: &mut state })?;
-        transaction.commit()?;
+        transaction.commit(state.next_event.saturating_sub(1))?;
         self.state = Some(state);
         Ok(value)
     }

@@ -1,7 +1,7 @@
 //! What each event does to the tables and to the state beside them. The same code runs when an
 //! event is recorded and when the tables are rebuilt, so both give the same tables.
 //!
-//! Money is in `project_block.rs` and `project_reserve.rs`, energy in `project_energy.rs`.
+//! Money is in `project_block.rs`, `project_payout.rs` and `project_reserve.rs`, energy in `project_energy.rs`.
 
 use rusqlite::{Connection, params};
 use units::{UnixMillis, Work};
@@ -9,7 +9,7 @@ use units::{UnixMillis, Work};
 use super::state::{State, Weight, next};
 use super::values::{Instant, Wide};
 use super::window::{SUM_EVERY, encode_sums};
-use super::{aggregate, project_block, project_energy, project_reserve, tally};
+use super::{aggregate, project_block, project_energy, project_payout, project_reserve, tally};
 use crate::error::LedgerError;
 use crate::event::{
     AccountOpened, Batch, Event, ExtranoncesLeased, KeyPinned, SliceClosed, WorkerOpened,
@@ -56,6 +56,18 @@ pub(super) fn apply(
         Event::Shares(body) => add_all(state, body, packed::entries(data()?)?.into_iter())?,
         Event::SliceClosed(body) => slice_closed(conn, state, seq, at, body)?,
         Event::WorkerOpened(body) => worker_opened(conn, state, body)?,
+        Event::PayoutCancelled(body) => project_payout::cancelled(conn, state, at, *body)?,
+        Event::PayoutConfirmed(body) => project_payout::confirmed(conn, at, body)?,
+        Event::PayoutPlanned(body) => {
+            project_payout::planned(conn, state, seq, at, body, data()?)?;
+        }
+        Event::PayoutReleased(body) => project_payout::released(conn, body)?,
+        Event::PayoutReplaced(body) => project_payout::replaced(conn, seq, at, body, data()?)?,
+        Event::PayoutSettled(body) => project_payout::settled(conn, state, at, *body)?,
+        Event::PayoutSigned(body) => project_payout::signed(conn, seq, at, body)?,
+        Event::PayoutUnconfirmed(body) => project_payout::unconfirmed(conn, at, *body)?,
+        Event::PayoutsPaused(body) => project_payout::paused(conn, body)?,
+        Event::ThresholdSet(body) => project_payout::threshold(conn, body)?,
     }
     applied(conn, state, seq, at, matches!(event, Event::SliceClosed(_)))
 }

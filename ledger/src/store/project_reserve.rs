@@ -62,6 +62,8 @@ pub(super) fn paid(
     for credit in credits {
         conn.prepare_cached("UPDATE account SET balance = balance + ?2 WHERE id = ?1")?
             .execute(params![credit.account.get(), Amount(credit.sats)])?;
+        conn.prepare_cached("INSERT INTO slice_credit(account, slice, sats) VALUES (?1, ?2, ?3)")?
+            .execute(params![credit.account.get(), body.slice, Amount(credit.sats)])?;
         sum = sum.checked_add(credit.sats).ok_or(LedgerError::Overflow("satoshis"))?;
     }
     conn.prepare_cached(

@@ -47,6 +47,10 @@ impl<'a> Queries<'a> {
         Self { conn }
     }
 
+    pub(super) const fn conn(&self) -> &'a Connection {
+        self.conn
+    }
+
     pub(crate) fn account(&self, name: &str) -> Result<Option<AccountId>, LedgerError> {
         let mut statement = self.conn.prepare_cached("SELECT id FROM account WHERE name = ?1")?;
         Ok(statement.query_row([name], |row| row.get(0)).optional()?.map(AccountId::new))

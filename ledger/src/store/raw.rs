@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, Params, Row, params};
 use units::Sats;
 
+use super::raw_payouts::{self, RawOutbox};
 use super::reader::open_read_only;
 use super::values::{Amount, Wide};
 use super::{log, rows};
@@ -62,6 +63,7 @@ pub(crate) struct Snapshot {
     /// Slice, value of a block, satoshis, in rising order.
     pub(crate) slices_paid: Vec<(u64, u64, u64)>,
     pub(crate) total: RawTotal,
+    pub(crate) outbox: RawOutbox,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ pub(crate) struct RawAccount {
     pub(crate) immature: Sats,
     pub(crate) balance: Sats,
     pub(crate) paid: Sats,
+    pub(crate) sending: Sats,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -147,6 +150,7 @@ impl RawLedger {
             carries: carries(&transaction)?,
             slices_paid: slices_paid(&transaction)?,
             total: total(&transaction)?,
+            outbox: raw_payouts::outbox(&transaction)?,
         };
         transaction.finish()?;
         Ok(snapshot)
@@ -204,7 +208,7 @@ impl RawLedger {
     }
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     conn: &Connection,
     sql: &str,
     params: impl Params,
@@ -216,12 +220,14 @@ fn list<T>(
 }
 
 fn accounts(conn: &Connection) -> Result<Vec<RawAccount>, LedgerError> {
-    list(conn, "SELECT name, immature, balance, paid FROM account ORDER BY id", [], |row| {
+    let sql = "SELECT name, immature, balance, paid, sending FROM account ORDER BY id";
+    list(conn, sql, [], |row| {
         Ok(RawAccount {
             name: row.get(0)?,
             immature: row.get::<_, Amount>(1)?.0,
             balance: row.get::<_, Amount>(2)?.0,
             paid: row.get::<_, Amount>(3)?.0,
+            sending: row.get::<_, Amount>(4)?.0,
         })
     })
 }

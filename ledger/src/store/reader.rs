@@ -6,20 +6,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use units::{MicroJoules, UnixMillis, Work};
+use units::{MicroJoules, Sats, UnixMillis, Work};
 
 use super::project_energy::HOUR_MS;
 use super::state::Tally;
 use super::tail::Tail;
 use super::values::{Amount, Instant, Wide};
 use super::window::Weights;
-use super::{BUSY, CACHED_STATEMENTS, aggregate, rows, schema, tally, window};
-use crate::error::LedgerError;
+use super::{BUSY, CACHED_STATEMENTS, aggregate, payouts, rows, schema, tally, window};
+use crate::block::BlockState;
+use crate::error::{LedgerError, Refusal};
+use crate::payout::{Payment, PayoutId};
 use crate::settle::CreditKind;
+use crate::statement::BlockFilter;
 use crate::types::{AccountId, BlockId, Scheme, SliceIndex, WorkerId};
 use crate::view::{
     AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts, BlockView,
-    CreditView, EnergyHour, MeterView, Totals, WorkerView,
+    CreditView, EnergyHour, MeterView, OutboxView, Payable, PayoutView, Totals, WorkerView,
 };
 use crate::window::{self as line, Unit};
 
@@ -98,7 +101,15 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub fn blocks(&self, limit: u32) -> Result<Vec<BlockView>, LedgerError> {
-        self.ask("reading blocks", |conn| blocks(conn, limit))
+        self.blocks_where(&BlockFilter { limit, ..BlockFilter::default() })
+    }
+
+    /// The blocks that `filter` lets through, newest first.
+    ///
+    /// # Errors
+    /// When the block that it names is unknown, or the store fails.
+    pub fn blocks_where(&self, filter: &BlockFilter) -> Result<Vec<BlockView>, LedgerError> {
+        self.ask("reading blocks", |conn| blocks(conn, filter))
     }
 
     /// The credits of a block in rising order of account id; empty before it was settled.
@@ -115,6 +126,38 @@ impl Reader {
     /// When the store fails.
     pub fn balances(&self) -> Result<Vec<Balance>, LedgerError> {
         self.ask("reading balances", balances)
+    }
+
+    /// The `limit` newest payouts, newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn payouts(&self, limit: u32) -> Result<Vec<PayoutView>, LedgerError> {
+        self.ask("reading payouts", |conn| payouts::payouts(conn, limit))
+    }
+
+    /// Whom a payout pays, and how much; empty where there is no such payout.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn payments_of(&self, id: PayoutId) -> Result<Vec<Payment>, LedgerError> {
+        self.ask("reading payments", |conn| payouts::payments(conn, id))
+    }
+
+    /// Payouts as a whole.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn outbox(&self) -> Result<OutboxView, LedgerError> {
+        self.ask("reading the outbox", payouts::outbox)
+    }
+
+    /// Accounts with a balance, with the thresholds that their owners set.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn payables(&self) -> Result<Vec<Payable>, LedgerError> {
+        self.ask("reading accounts to be paid", payouts::payables)
     }
 
     /// All meters, by worker and name.
@@ -175,7 +218,7 @@ impl Reader {
     }
 
     /// Runs `question` in one read transaction.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         doing: &str,
         question: impl FnOnce(&Connection) -> Result<T, LedgerError>,
@@ -221,6 +264,7 @@ fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
             covered_work: Work::new(row.get::<_, Wide>(3)?.0),
             immature: row.get::<_, Amount>(4)?.0,
             balance: row.get::<_, Amount>(5)?.0,
+            sending: Sats::ZERO,
             paid: row.get::<_, Amount>(6)?.0,
             fees: row.get::<_, Amount>(7)?.0,
             slices: row.get(8)?,
@@ -233,6 +277,7 @@ fn totals(conn: &Connection, tail: &Tail) -> Result<Totals, LedgerError> {
     let saved = Tally { shares: totals.shares, work: totals.work.get() };
     let proven = tally::plus(saved, Some(tail.all))?;
     (totals.shares, totals.work) = (proven.shares, Work::new(proven.work));
+    totals.sending = payouts::outbox(conn)?.sending;
     Ok(totals)
 }
 
@@ -262,18 +307,20 @@ fn block_counts(conn: &Connection) -> Result<BlockCounts, LedgerError> {
 }
 
 fn account(conn: &Connection, tail: &Tail, name: &str) -> Result<Option<AccountView>, LedgerError> {
-    let mut statement =
-        conn.prepare_cached("SELECT id, immature, balance, paid FROM account WHERE name = ?1")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT id, immature, balance, sending, paid FROM account WHERE name = ?1",
+    )?;
     let found = statement.query_row([name], |row| {
-        let money =
-            (row.get::<_, Amount>(1)?.0, row.get::<_, Amount>(2)?.0, row.get::<_, Amount>(3)?.0);
-        Ok((row.get::<_, u32>(0)?, money))
+        let amount = |column| row.get::<_, Amount>(column).map(|amount| amount.0);
+        Ok((row.get::<_, u32>(0)?, [amount(1)?, amount(2)?, amount(3)?, amount(4)?]))
     });
-    let Some((id, (immature, balance, paid))) = found.optional()? else { return Ok(None) };
+    let Some((id, money)) = found.optional()? else { return Ok(None) };
+    let [immature, balance, sending, paid] = money;
     let workers = workers(conn, tail, id)?;
     let shares = workers.iter().fold(0, |sum: u64, worker| sum.saturating_add(worker.shares));
     let work = workers.iter().fold(Work::ZERO, |sum, worker| sum.saturating_add(worker.work));
-    Ok(Some(AccountView { name: name.to_owned(), work, shares, immature, balance, paid, workers }))
+    let name = name.to_owned();
+    Ok(Some(AccountView { name, work, shares, immature, balance, sending, paid, workers }))
 }
 
 fn workers(conn: &Connection, tail: &Tail, account: u32) -> Result<Vec<WorkerView>, LedgerError> {
@@ -344,16 +391,27 @@ fn accounts(conn: &Connection, tail: &Tail) -> Result<Vec<AccountSummary>, Ledge
     Ok(accounts)
 }
 
-fn blocks(conn: &Connection, limit: u32) -> Result<Vec<BlockView>, LedgerError> {
+fn blocks(conn: &Connection, filter: &BlockFilter) -> Result<Vec<BlockView>, LedgerError> {
+    let before = filter.before.as_ref().map(|hash| block_event(conn, hash)).transpose()?;
     let mut statement = conn.prepare_cached(
         "SELECT block.hash, block.height, block.reward, account.name, worker.name,
                 block.network_work, block.slice, block.state, block.answer, block.found_at,
                 block.settled_at, block.state_at
          FROM block JOIN worker ON worker.id = block.finder
          JOIN account ON account.id = worker.account
-         ORDER BY block.event DESC LIMIT ?1",
+         WHERE block.event < ?1 AND block.found_at >= ?2 AND block.found_at < ?3
+           AND (?4 IS NULL OR block.state = ?4) AND (?5 IS NULL OR account.name = ?5)
+         ORDER BY block.event DESC LIMIT ?6",
     )?;
-    let rows = statement.query_map([limit], |row| {
+    let asked = params![
+        before.unwrap_or(u64::MAX >> 1),
+        Instant(filter.from.unwrap_or_default()),
+        Instant(filter.to.unwrap_or(UnixMillis::new(u64::MAX))),
+        filter.state.map(BlockState::as_str),
+        filter.account,
+        filter.limit,
+    ];
+    let rows = statement.query_map(asked, |row| {
         Ok(BlockView {
             hash: row.get(0)?,
             height: row.get(1)?,
@@ -384,17 +442,28 @@ fn credits_of(conn: &Connection, hash: &BlockId) -> Result<Vec<CreditView>, Ledg
     })?;
     rows.map(|row| {
         let (account, code, sats) = row?;
-        let kind = CreditKind::from_code(code)
-            .ok_or_else(|| LedgerError::damaged(format!("a credit of unknown kind {code}")))?;
-        Ok(CreditView { account, kind, sats })
+        Ok(CreditView { account, kind: credit_kind(code)?, sats })
     })
     .collect()
 }
 
+/// What a credit is for, by its number.
+pub(super) fn credit_kind(code: u8) -> Result<CreditKind, LedgerError> {
+    CreditKind::from_code(code)
+        .ok_or_else(|| LedgerError::damaged(format!("a credit of unknown kind {code}")))
+}
+
+/// The event that recorded a block.
+pub(super) fn block_event(conn: &Connection, hash: &BlockId) -> Result<u64, LedgerError> {
+    let mut statement = conn.prepare_cached("SELECT event FROM block WHERE hash = ?1")?;
+    let event = statement.query_row([hash], |row| row.get(0)).optional()?;
+    event.ok_or_else(|| Refusal::UnknownBlock(*hash).into())
+}
+
 fn balances(conn: &Connection) -> Result<Vec<Balance>, LedgerError> {
     let mut statement = conn.prepare_cached(
-        "SELECT name, immature, balance, paid FROM account
-         WHERE immature > 0 OR balance > 0 OR paid > 0 ORDER BY id",
+        "SELECT name, immature, balance, paid, sending FROM account
+         WHERE immature > 0 OR balance > 0 OR paid > 0 OR sending > 0 ORDER BY id",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Balance {
@@ -402,6 +471,7 @@ fn balances(conn: &Connection) -> Result<Vec<Balance>, LedgerError> {
             immature: row.get::<_, Amount>(1)?.0,
             balance: row.get::<_, Amount>(2)?.0,
             paid: row.get::<_, Amount>(3)?.0,
+            sending: row.get::<_, Amount>(4)?.0,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

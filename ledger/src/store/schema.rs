@@ -2,7 +2,7 @@
 //!
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
 //! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; format 3 has
-//! schemes by name, and the kinds of a reserve; since old
+//! schemes by name, and the kinds of a reserve, of payouts and of thresholds; since old
 //! events are never changed and still read, these conversions are the number alone. `meta.projections` is the shape of all
 //! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
 //! projection needs no conversion, only a new number.
@@ -50,7 +50,8 @@ CREATE TABLE account(
     name TEXT NOT NULL UNIQUE,
     immature INTEGER NOT NULL DEFAULT 0 CHECK (immature >= 0),
     balance INTEGER NOT NULL DEFAULT 0 CHECK (balance >= 0),
-    paid INTEGER NOT NULL DEFAULT 0 CHECK (paid >= 0)
+    paid INTEGER NOT NULL DEFAULT 0 CHECK (paid >= 0),
+    sending INTEGER NOT NULL DEFAULT 0 CHECK (sending >= 0)
 ) STRICT;
 CREATE TABLE worker(
     id INTEGER PRIMARY KEY,
@@ -130,6 +131,12 @@ CREATE TABLE round(
 ) STRICT, WITHOUT ROWID;
 -- What pay per share has credited below a satoshi, in 2^-64 of one.
 CREATE TABLE carry(account INTEGER PRIMARY KEY, part BLOB NOT NULL) STRICT;
+CREATE TABLE slice_credit(
+    account INTEGER NOT NULL,
+    slice INTEGER NOT NULL,
+    sats INTEGER NOT NULL CHECK (sats > 0),
+    PRIMARY KEY (account, slice)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE slice_paid(
     slice INTEGER PRIMARY KEY,
     event INTEGER NOT NULL,
@@ -144,6 +151,7 @@ CREATE TABLE credit(
     sats INTEGER NOT NULL CHECK (sats > 0),
     PRIMARY KEY (block, account, kind)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX credit_by_account ON credit(account, block);
 CREATE TABLE meter(
     worker INTEGER NOT NULL,
     meter TEXT NOT NULL,
@@ -206,10 +214,63 @@ CREATE TABLE total(
     reserve INTEGER NOT NULL CHECK (reserve >= 0),
     paid_slice INTEGER
 ) STRICT;
+-- txid is the newest version's; confirmed is the version in the block at that height.
+CREATE TABLE payout(
+    id INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    released INTEGER NOT NULL,
+    custody TEXT NOT NULL,
+    sats INTEGER NOT NULL CHECK (sats > 0),
+    txid BLOB NOT NULL,
+    confirmed BLOB,
+    height INTEGER,
+    planned_at INTEGER NOT NULL,
+    state_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX payout_by_state ON payout(state);
+-- event has the version; signed_event the transaction with its signatures, once there is one.
+CREATE TABLE payout_version(
+    txid BLOB PRIMARY KEY,
+    payout INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    signed_event INTEGER,
+    inputs INTEGER NOT NULL,
+    fee INTEGER NOT NULL,
+    UNIQUE (payout, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE payment(
+    payout INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    sats INTEGER NOT NULL CHECK (sats > 0),
+    PRIMARY KEY (payout, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payment_by_account ON payment(account);
+-- Coins that payouts spend, but for cancelled ones: none is spent by two.
+CREATE TABLE payout_input(
+    txid BLOB NOT NULL,
+    vout INTEGER NOT NULL,
+    payout INTEGER NOT NULL,
+    anchor INTEGER NOT NULL,
+    PRIMARY KEY (txid, vout)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    paused INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    sending INTEGER NOT NULL CHECK (sending >= 0),
+    network_fees INTEGER NOT NULL CHECK (network_fees >= 0)
+) STRICT;
+INSERT INTO outbox VALUES (1, 0, '', 0, 0);
+CREATE TABLE threshold(
+    account INTEGER PRIMARY KEY,
+    sats INTEGER NOT NULL,
+    stamp INTEGER NOT NULL
+) STRICT;
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 19] = [
+const TABLE_NAMES: [&str; 26] = [
     "account",
     "aggregate",
     "aggregated",
@@ -219,13 +280,20 @@ const TABLE_NAMES: [&str; 19] = [
     "direct",
     "energy_hour",
     "meter",
+    "outbox",
+    "payment",
+    "payout",
+    "payout_input",
+    "payout_version",
     "pin",
     "round",
     "slice",
+    "slice_credit",
     "slice_paid",
     "slice_sum",
     "slice_work",
     "tally",
+    "threshold",
     "total",
     "worker",
     "worker_energy",

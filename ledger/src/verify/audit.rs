@@ -12,6 +12,7 @@ use super::aggregates;
 use super::blocks::Block;
 use super::body::Body;
 use super::meters::Meter;
+use super::payouts::Outbox;
 use super::pow;
 use super::reserve::Reserve;
 use super::root::slice_root;
@@ -49,6 +50,7 @@ pub(super) struct Audit<'a> {
     pub(super) reserve: Reserve,
     /// By worker, as of the newest aggregate.
     pub(super) aggregates: Vec<aggregates::Sums>,
+    pub(super) outbox: Outbox,
     seen: Seen,
     /// Bits met last and the work that they ask for.
     bits: (u32, Option<u128>),
@@ -70,6 +72,7 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) immature: u64,
     pub(super) balance: u64,
+    pub(super) sending: u64,
     pub(super) paid: u64,
     pub(super) fees: u64,
 }
@@ -131,6 +134,7 @@ impl<'a> Audit<'a> {
             next_extranonce: 0,
             reserve: Reserve::default(),
             aggregates: Vec::new(),
+            outbox: Outbox::default(),
             seen: Seen::default(),
             bits: (0, None),
         }
@@ -198,6 +202,9 @@ impl<'a> Audit<'a> {
             "slice_closed" => self.slice_closed(event, &body),
             "slice_paid" => self.slice_paid(&body, data),
             "worker_opened" => self.worker_opened(&body),
+            kind if kind.starts_with("payout") || kind == "threshold_set" => {
+                self.payout_event(event, &body, data)
+            }
             _ => Err("nobody knows this kind".to_owned().into()),
         }
     }
@@ -339,8 +346,10 @@ impl<'a> Audit<'a> {
             blocks: length(self.blocks.len()),
             immature: sats(|account| account.immature),
             balance: sats(|account| account.balance),
-            paid: sats(|account| account.paid),
             reserve: Sats::from_sat(self.reserve.left).unwrap_or(Sats::MAX),
+            sending: sats(|account| account.sending),
+            paid: sats(|account| account.paid),
+            payouts: length(self.outbox.payouts.len()),
             energy: MicroJoules::new(sum(|worker| worker.energy)),
             covered_work: Work::new(sum(|worker| worker.covered)),
             problems: self.problems,

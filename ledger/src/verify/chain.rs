@@ -24,7 +24,7 @@ struct Transaction {
 }
 
 /// The bytes not read yet.
-struct Cursor<'a>(&'a [u8]);
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 /// Reads a whole block.
 pub(super) fn inspect(block: &[u8]) -> Result<Inspected, String> {
@@ -122,7 +122,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A compact size, as a number of things that must still follow: never more than bytes left.
-    fn length(&mut self) -> Result<usize, String> {
+    pub(super) fn length(&mut self) -> Result<usize, String> {
         let [first] = self.array()?;
         let length = match first {
             0xfd => u64::from(u16::from_le_bytes(self.array()?)),
@@ -134,13 +134,13 @@ impl<'a> Cursor<'a> {
         if length > self.0.len() { Err("it is cut short".to_owned()) } else { Ok(length) }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
         let (array, rest) = self.0.split_first_chunk().ok_or("it is cut short")?;
         self.0 = rest;
         Ok(*array)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or("it is cut short")?;
         self.0 = rest;
         Ok(taken)

@@ -7,7 +7,7 @@ use units::Sats;
 use super::audit::{Audit, expect, length};
 use super::blocks::expect_credits;
 use crate::error::LedgerError;
-use crate::store::{RawSlice, RawTotal, RawWorker, Snapshot};
+use crate::store::{RawOutbox, RawPayout, RawSlice, RawTotal, RawWorker, Snapshot};
 
 /// Every so many slices the sums so far are written down.
 const SUM_EVERY: usize = 64;
@@ -34,6 +34,7 @@ impl Audit<'_> {
         if snapshot.slices_paid != self.reserve.paid {
             found.push("the table of slices paid for differs from the log".to_owned());
         }
+        self.compare_payouts(&snapshot.outbox, &mut found);
         self.compare_total(&snapshot.total, &mut found);
         found.into_iter().for_each(|problem| self.problem(problem));
         Ok(())
@@ -48,6 +49,7 @@ impl Audit<'_> {
             let immature = expect("immature", stored.immature.to_sat(), account.immature);
             note(found, &name, immature);
             note(found, &name, expect("balance", stored.balance.to_sat(), account.balance));
+            note(found, &name, expect("sending", stored.sending.to_sat(), account.sending));
             note(found, &name, expect("paid", stored.paid.to_sat(), account.paid));
         }
     }
@@ -164,6 +166,44 @@ impl Audit<'_> {
             let hours = snapshot.covered_hours.get(&id).copied().unwrap_or(0);
             let name = format!("the hours of worker {id}");
             note(found, &name, expect("covered work", hours, worker.covered));
+        }
+    }
+
+    fn compare_payouts(&self, stored: &RawOutbox, found: &mut Vec<String>) {
+        let outbox = &self.outbox;
+        let payouts = outbox.payouts.iter().map(|(id, payout)| {
+            let newest = payout.versions.last().map_or([0; 32], |version| version.txid);
+            let (state, released) = (payout.state.to_owned(), payout.released);
+            (*id, RawPayout { state, released, newest, confirmed: payout.confirmed })
+        });
+        let payments = outbox.payouts.iter().flat_map(|(id, payout)| {
+            payout.payments.iter().map(|(account, sats)| ((*id, *account), *sats))
+        });
+        let versions = outbox.payouts.iter().flat_map(|(id, payout)| {
+            payout.versions.iter().map(|version| (version.txid, (*id, version.fee)))
+        });
+        let sending = self.accounts.iter().fold(0, |sum: u64, one| sum.saturating_add(one.sending));
+        let must = RawOutbox {
+            payouts: payouts.collect(),
+            payments: payments.collect(),
+            versions: versions.collect(),
+            coins: outbox.coins.clone(),
+            thresholds: outbox.thresholds.clone(),
+            paused: outbox.paused,
+            sending,
+            network_fees: outbox.network_fees,
+        };
+        for (name, same) in [
+            ("payouts", stored.payouts == must.payouts),
+            ("payments", stored.payments == must.payments),
+            ("payouts' versions", stored.versions == must.versions),
+            ("payouts' coins", stored.coins == must.coins),
+            ("thresholds", stored.thresholds == must.thresholds),
+            ("the outbox", *stored == must),
+        ] {
+            if !same {
+                found.push(format!("the table of {name} differs from the log"));
+            }
         }
     }
 

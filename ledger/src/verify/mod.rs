@@ -3,9 +3,10 @@
 //!
 //! What it checks: every share's header is hashed again and must prove the work that it was
 //! credited with, at the network work of its own bits, and stand in the log once; the sums,
-//! rows and roots of slices; every found block's header, proof of work, merkle root and coinbase
+//! rows and roots of slices; the blocks expected of each account's shares; every found block's header, proof of work, merkle root and coinbase
 //! value; who may have become what when; every credit of every settlement to the satoshi;
-//! balances, totals, readings, covered work, pins, leases; and the file itself.
+//! balances, totals, readings, covered work, pins, leases; every payout's transaction, output by
+//! output, and every threshold's signature; and the file itself.
 //!
 //! It shares no function with what it checks: records are decoded, roots and windows computed
 //! and amounts divided by other algorithms than the ledger's (windows are walked share by share
@@ -25,6 +26,7 @@ mod chain;
 mod compare;
 mod meters;
 mod money;
+mod payouts;
 mod pow;
 mod reserve;
 mod root;
@@ -59,10 +61,14 @@ pub struct VerifyReport {
     pub immature: Sats,
     /// Credits of mature blocks that are not paid out, worked out anew.
     pub balance: Sats,
-    /// Paid out.
+    /// In payouts that are not deep on the chain yet, worked out anew.
+    pub sending: Sats,
+    /// Paid out, worked out anew.
     pub paid: Sats,
     /// What is left in the reserve of pay per share.
     pub reserve: Sats,
+    /// Payouts planned.
+    pub payouts: u64,
     /// Energy of counted readings, summed anew.
     pub energy: MicroJoules,
     /// Work that this energy covers, worked out anew.

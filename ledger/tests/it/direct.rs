@@ -1,6 +1,7 @@
 //! Blocks whose coinbase pays accounts itself.
 
 use ledger::{BlockId, LedgerError, SliceIndex};
+use units::UnixMillis;
 
 use crate::support::{World, pplns};
 
@@ -53,6 +54,9 @@ fn what_a_coinbase_pays_is_paid_when_it_is_mature_and_the_rest_is_owed() {
     world.on_chain(hash, 100);
     assert_eq!(money(&world, "alice"), (0, 25, 7_400));
     assert_eq!(money(&world, "bob"), (0, 2_475, 0));
+    let (from, to) = (UnixMillis::new(0), UnixMillis::new(u64::MAX));
+    let statement = world.reader().statement("alice", from, to, 100).unwrap().unwrap();
+    assert_eq!((statement.closing, statement.direct.to_sat()), (25, 7_400));
     let totals = world.reader().totals().unwrap();
     assert_eq!((totals.balance.to_sat(), totals.paid.to_sat()), (2_600, 7_400));
     world.assert_sound();

@@ -15,6 +15,11 @@ mod energy;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod luck;
+mod payouts;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod reading;
@@ -22,6 +27,8 @@ mod reading;
 mod schemes;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

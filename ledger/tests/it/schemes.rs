@@ -242,6 +242,12 @@ fn pay_per_share(scheme: Scheme, paid: &Paid) {
         }
         let money = ["A", "B", "C"].map(|account| history.world.money(account).1);
         assert_eq!(money, sums);
+        let (always, reader) =
+            ((UnixMillis::new(0), UnixMillis::new(u64::MAX)), history.world.reader());
+        for (account, sum) in ["A", "B", "C"].into_iter().zip(sums) {
+            let statement = reader.statement(account, always.0, always.1, 100).unwrap().unwrap();
+            assert_eq!(statement.closing, i64::try_from(sum).unwrap(), "{account}");
+        }
     }
     // A block is the reserve's, once it is mature, and nobody's balance.
     let (block, credits) = history.settled(2, 3);

@@ -58,6 +58,7 @@ impl Differences {
             http,
             energy,
             limits,
+            watch,
             tls,
         } = old;
         self.node(node, &new.node);
@@ -71,6 +72,7 @@ impl Differences {
         self.fixed("http.listen", *http == new.http);
         self.energy(energy, &new.energy);
         self.limits(limits, &new.limits);
+        self.fixed("watch.withholding_below", *watch == new.watch);
         self.tls(tls.as_ref(), new.tls.as_ref());
     }
 

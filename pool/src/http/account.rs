@@ -11,7 +11,7 @@ use ledger::{AccountView, WorkerId, WorkerView};
 use units::{MicroJoules, Sats, Work};
 
 use super::meters::{EnergyNow, METERS_SHOWN};
-use crate::rates::Hashrate;
+use crate::{luck::Luck, rates::Hashrate};
 
 /// Workers that one answer lists.
 pub const WORKERS_SHOWN: usize = 500;
@@ -39,6 +39,10 @@ pub struct AccountNow {
     pub workers_total: usize,
     /// The factor that turns its joules into grams.
     pub factor: Factor,
+    /// Blocks expected of its shares, and found.
+    pub luck: Luck,
+    /// Why it is suspected of keeping blocks back, if it is.
+    pub suspected: Option<String>,
 }
 
 /// A worker with its rate.
@@ -79,7 +83,15 @@ impl AccountNow {
             workers,
             workers_total,
             factor,
+            luck: Luck::default(),
+            suspected: None,
         }
+    }
+
+    /// The same account with its luck and what to think of it.
+    #[must_use]
+    pub fn with_luck(self, luck: Luck, suspected: Option<String>) -> Self {
+        Self { luck, suspected, ..self }
     }
 
     /// The same account with its workers' rates.
@@ -139,9 +151,9 @@ mod tests {
 
     fn account(workers: Vec<WorkerView>) -> AccountNow {
         let (work, shares) = (Work::new(7), 5);
-        let (immature, balance, paid) = (Sats::ZERO, Sats::ZERO, Sats::ZERO);
+        let (immature, balance, sending, paid) = (Sats::ZERO, Sats::ZERO, Sats::ZERO, Sats::ZERO);
         let name = "a".to_owned();
-        let view = AccountView { name, work, shares, immature, balance, paid, workers };
+        let view = AccountView { name, work, shares, immature, balance, sending, paid, workers };
         let pack = FactorPack::embedded();
         AccountNow::of(view, pack.find("ember", "CHN", 2024).unwrap())
     }

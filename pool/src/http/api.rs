@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use energy::carbon::Factor;
-use ledger::{BlockView, MeterView};
+use ledger::{AccountCredit, AccountPayout, BlockView, MeterView};
 use serde::Serialize;
 
 use super::{
     account::{AccountNow, WorkerNow},
+    luck::{ShownAccount, ShownPool, shown_account},
     meters::EnergyNow,
     view::View,
 };
@@ -28,6 +29,7 @@ pub(super) struct Pool {
     work_hashes: String,
     hashrate_hashes_per_second: Hashrate,
     blocks: Blocks,
+    luck: ShownPool,
     satoshis: Satoshis,
     energy: Energy,
     carbon: Carbon,
@@ -105,6 +107,7 @@ pub(super) struct Account {
     work_hashes: String,
     shares: u64,
     satoshis: AccountSatoshis,
+    luck: ShownAccount,
     energy: AccountEnergy,
     carbon: Carbon,
     workers_total: usize,
@@ -171,6 +174,30 @@ pub(super) struct Block {
     committed_slice: u64,
     answer: Option<String>,
     found_at: u64,
+    state_at: u64,
+}
+
+/// One of `/api/v1/accounts/{account}/credits`.
+#[derive(Debug, Serialize)]
+pub(super) struct Credit {
+    hash: String,
+    height: u32,
+    state: &'static str,
+    kind: &'static str,
+    satoshis: String,
+    found_at: u64,
+    state_at: u64,
+}
+
+/// One of `/api/v1/payouts`.
+#[derive(Debug, Serialize)]
+pub(super) struct Payout {
+    payout: u64,
+    account: String,
+    satoshis: String,
+    state: String,
+    txid: Option<String>,
+    at: u64,
 }
 
 /// `/api/v1/energy`.
@@ -207,6 +234,7 @@ pub(super) fn pool(view: &View) -> Pool {
             orphaned: totals.blocks.orphaned.saturating_add(totals.blocks.abandoned),
             unresolved: totals.blocks.candidate.saturating_add(totals.blocks.submitted),
         },
+        luck: view.luck.shown(),
         satoshis: Satoshis {
             immature: totals.immature.to_sat().to_string(),
             credited: totals.balance.to_sat().to_string(),
@@ -238,6 +266,7 @@ pub(super) fn account(now: &AccountNow) -> Account {
             balance: now.balance.to_sat().to_string(),
             paid: now.paid.to_sat().to_string(),
         },
+        luck: shown_account(now.luck, now.suspected.as_deref()),
         energy: AccountEnergy {
             energy: energy_of(energy),
             plausibility_ratio: energy.and_then(EnergyNow::plausibility),
@@ -248,13 +277,33 @@ pub(super) fn account(now: &AccountNow) -> Account {
     }
 }
 
-pub(super) fn blocks(view: &View) -> Vec<Block> {
-    view.blocks.iter().map(block_of).collect()
+pub(super) fn blocks(blocks: &[BlockView]) -> Vec<Block> {
+    blocks.iter().map(block_of).collect()
 }
 
-/// Payouts come with a later version; until then the list is empty, and rewards stay balances.
-pub(super) const fn payouts() -> [(); 0] {
-    []
+pub(super) fn credits(credits: &[AccountCredit]) -> Vec<Credit> {
+    let credit = |credit: &AccountCredit| Credit {
+        hash: shown(&credit.block),
+        height: credit.height,
+        state: credit.state.as_str(),
+        kind: credit.kind.as_str(),
+        satoshis: credit.sats.to_sat().to_string(),
+        found_at: credit.found_at.get(),
+        state_at: credit.state_at.get(),
+    };
+    credits.iter().map(credit).collect()
+}
+
+pub(super) fn payouts(payouts: &[AccountPayout]) -> Vec<Payout> {
+    let payout = |payout: &AccountPayout| Payout {
+        payout: payout.payout,
+        account: payout.account.clone(),
+        satoshis: payout.sats.to_sat().to_string(),
+        state: payout.state.clone(),
+        txid: payout.txid.as_ref().map(shown),
+        at: payout.at.get(),
+    };
+    payouts.iter().map(payout).collect()
 }
 
 pub(super) fn energy(view: &View) -> EnergyPage {
@@ -346,5 +395,6 @@ fn block_of(block: &BlockView) -> Block {
         committed_slice: block.committed_slice.get(),
         answer: block.answer.clone(),
         found_at: block.found_at.get(),
+        state_at: block.state_at.get(),
     }
 }

@@ -11,6 +11,7 @@ use defences::{Defence, stands};
 use units::UnixMillis;
 
 use super::{
+    luck::LuckNow,
     meters::{EnergyNow, MeterSum},
     view::{Claim, View},
 };
@@ -22,6 +23,7 @@ pub fn render(view: &View, claims: &[Claim]) -> String {
     let mut text = Text::default();
     work(&mut text, view);
     money(&mut text, view);
+    luck(&mut text, &view.luck);
     if let Some(energy) = view.energy() {
         joules(&mut text, view);
         grams(&mut text, view, energy);
@@ -99,6 +101,37 @@ fn money(text: &mut Text, view: &View) {
         text.family(name, "gauge", help);
         text.sample(name, &[], ruin);
     }
+}
+
+fn luck(text: &mut Text, luck: &LuckNow) {
+    let name = "wattproof_pool_blocks_expected_total";
+    text.family(name, "counter", "Blocks that the shares of closed slices were expected to find.");
+    text.sample(name, &[], luck.pool.expected_decimal());
+    if let Some(ratio) = luck.pool.ratio() {
+        let name = "wattproof_pool_luck_ratio";
+        text.family(name, "gauge", "Blocks found over blocks expected, since the first share.");
+        text.sample(name, &[], ratio);
+    }
+    if let Some(rate) = luck.pool.orphan_rate() {
+        let name = "wattproof_pool_orphan_ratio";
+        text.family(name, "gauge", "Blocks not on the chain over all that it decided on.");
+        text.sample(name, &[], rate);
+    }
+    let name = "wattproof_pool_withholding_threshold";
+    text.family(name, "gauge", "Accounts whose luck is less likely than this are suspected.");
+    text.sample(name, &[], luck.watch.below);
+    let name = "wattproof_pool_withholding_suspects";
+    text.family(name, "gauge", "Accounts that are suspected of keeping blocks back.");
+    text.sample(name, &[], luck.suspects_total);
+
+    let name = "wattproof_account_withholding_probability";
+    let help = "Probability of finding as few blocks or fewer, for one who hands in all of them: \
+                the largest accounts, the suspects, and all others as one.";
+    text.family(name, "gauge", help);
+    for (account, luck) in &luck.named {
+        text.sample(name, &[("account", account)], luck.at_most().get());
+    }
+    text.sample(name, &[("account", "other")], luck.other.at_most().get());
 }
 
 /// Meters are summed by kind, scope and tier: their names come from the network and are as many

@@ -5,8 +5,11 @@ use core::fmt::Write;
 
 use defences::{Defence, stands};
 
-use super::{Answer, api, meters::EnergyNow, view::View};
-use crate::blocks::shown;
+use super::{Answer, api, luck::LuckNow, meters::EnergyNow, view::View};
+use crate::{
+    blocks::shown,
+    luck::{Luck, Probability},
+};
 
 /// Blocks that the page lists; the API has more.
 const BLOCKS_LISTED: usize = 15;
@@ -21,6 +24,7 @@ p.sub{margin:0 0 1.25rem;opacity:.75}\
 .card .name{font-size:.8rem;opacity:.75}.card .value{font-size:1.35rem;font-variant-numeric:tabular-nums}\
 .card .more{font-size:.82rem;opacity:.8;overflow-wrap:anywhere}\
 .tag{background:var(--soft);border-left:3px solid var(--accent);padding:.1rem .5rem;border-radius:.2rem}\
+p.warn{border-left:3px solid var(--accent);background:var(--soft);padding:.4rem .7rem;border-radius:.2rem;overflow-wrap:anywhere}\
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{text-align:left;padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);white-space:nowrap}\
 th{font-weight:600;font-size:.82rem;opacity:.75}td.n,th.n{text-align:right}\
@@ -41,6 +45,7 @@ pub(super) fn render(view: &View) -> Answer {
     );
     cards(&mut html, view);
     energy(&mut html, view);
+    suspects(&mut html, &view.luck);
     accounts(&mut html, view);
     blocks(&mut html, view);
     html.push_str(
@@ -96,6 +101,7 @@ fn cards(html: &mut String, view: &View) {
             totals.blocks.orphaned.saturating_add(totals.blocks.abandoned)
         ),
     );
+    luck_card(html, view.luck.pool);
     card(
         html,
         "Satoshis credited",
@@ -115,6 +121,49 @@ fn cards(html: &mut String, view: &View) {
         );
     }
     html.push_str("</div>");
+}
+
+/// Blocks found, held against what the work of closed slices was expected to find.
+fn luck_card(html: &mut String, luck: Luck) {
+    let Some(ratio) = luck.ratio() else { return };
+    let orphans = luck
+        .orphan_rate()
+        .map_or_else(String::new, |rate| format!(" \u{b7} {:.1} % orphaned", rate * 100.0));
+    card(
+        html,
+        "Luck (blocks found over expected)",
+        &format!("{:.1} %", ratio * 100.0),
+        &format!(
+            "{} found, {:.2} expected \u{b7} as few or fewer: {}{orphans}",
+            grouped(luck.found.into()),
+            luck.expected(),
+            chance(luck.at_most()),
+        ),
+    );
+}
+
+/// Accounts that bring fewer blocks than honest luck allows; nothing where there is none.
+fn suspects(html: &mut String, now: &LuckNow) {
+    if now.suspects.is_empty() {
+        return;
+    }
+    let _ = write!(
+        html,
+        "<h2>Suspected of keeping blocks back</h2><p>Honest miners are this unlucky less often \
+         than once in {} times. A suspicion is a reason to look, and no proof.</p>",
+        grouped(once_in(now.watch.below)),
+    );
+    for suspect in &now.suspects {
+        let account = escape(&suspect.account);
+        let _ = write!(
+            html,
+            "<p class=warn><a href=/api/v1/accounts/{account}><code>{account}</code></a>: {}.</p>",
+            escape(&suspect.reason),
+        );
+    }
+    if now.suspects_total > now.suspects.len() {
+        let _ = write!(html, "<p>These are the least likely of {}.</p>", now.suspects_total);
+    }
 }
 
 fn energy(html: &mut String, view: &View) {
@@ -175,16 +224,23 @@ fn quality_note(energy: &EnergyNow) -> String {
 fn accounts(html: &mut String, view: &View) {
     html.push_str(
         "<h2>Accounts by work</h2><div class=wide><table>\
-         <tr><th>Account<th class=n>Shares<th class=n>Proven hashes",
+         <tr><th>Account<th class=n>Shares<th class=n>Proven hashes\
+         <th class=n>Blocks expected<th class=n>Blocks found<th>Statement",
     );
     for account in &view.accounts {
         let name = escape(&account.name);
+        let luck = view.luck.named.get(&account.name).copied().unwrap_or_default();
         let _ = write!(
             html,
-            "<tr><td><a href=/api/v1/accounts/{name}><code>{name}</code></a>\
-             <td class=n>{}<td class=n>{}",
+            "<tr><td><a href=/api/v1/accounts/{name} title=\"{name}\"><code>{}</code></a>\
+             <td class=n>{}<td class=n>{}<td class=n>{:.2}<td class=n>{}\
+             <td><a href=\"/api/v1/accounts/{name}/statement?format=csv\">CSV</a> \u{b7} \
+             <a href=/api/v1/accounts/{name}/statement>JSON</a>",
+            escape(&ellipsis(&account.name)),
             grouped(account.shares.into()),
-            grouped(account.work.get())
+            grouped(account.work.get()),
+            luck.expected(),
+            grouped(luck.found.into()),
         );
     }
     html.push_str("</table></div>");
@@ -243,6 +299,22 @@ fn grouped(number: u128) -> String {
     text
 }
 
+/// A probability as a percentage, or as a power of ten where it is small.
+fn chance(probability: Probability) -> String {
+    let value = probability.get();
+    if value >= 1e-4 { format!("{:.2} %", value * 100.0) } else { format!("{value:.1e}") }
+}
+
+/// How often something of this probability is, as one in a whole number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number for people; a float that is too big is the biggest number"
+)]
+fn once_in(probability: f64) -> u128 {
+    probability.recip().round() as u128
+}
+
 fn percent(basis_points: u16) -> String {
     format!("{}.{:02} %", basis_points / 100, basis_points % 100)
 }
@@ -273,6 +345,26 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
         assert_eq!(grouped(999), "999");
         assert_eq!(percent(105), "1.05 %");
+        assert_eq!(once_in(1e-4), 10_000);
+        assert_eq!(chance(crate::luck::at_most(0, 12.0)), "6.1e-6");
+        assert_eq!(chance(crate::luck::at_most(10, 10.0)), "58.30 %");
+    }
+
+    #[test]
+    fn who_is_suspected_is_said_with_the_reason() {
+        let watch = crate::luck::Watch { below: 1e-4 };
+        let luck = |account: &str, expected: u128| ledger::AccountLuck {
+            account: account.to_owned(),
+            score: expected << 64,
+            ..ledger::AccountLuck::default()
+        };
+        let mut html = String::new();
+        suspects(&mut html, &LuckNow::of(&[luck("honest", 9)], &[], watch));
+        assert_eq!(html, "");
+        suspects(&mut html, &LuckNow::of(&[luck("honest", 9), luck("<b>", 12)], &[], watch));
+        for part in ["once in 10\u{2009}000 times", "<code>&lt;b&gt;</code>", "12.00 blocks"] {
+            assert!(html.contains(part), "{part:?} in {html}");
+        }
     }
 
     #[test]

@@ -9,12 +9,17 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ledger::{AccountSummary, BlockView, LedgerError, Reader, Totals};
+use defences::{Defence, stands};
+use ledger::{
+    AccountCredit, AccountPayout, AccountSummary, BlockFilter, BlockId, BlockView, LedgerError,
+    PayoutFilter, Reader, Statement, Totals,
+};
 use tokio::sync::{Mutex, watch};
-use units::Moment;
+use units::{Moment, UnixMillis};
 
 use super::{
     account::{self, AccountNow},
+    luck::LuckNow,
     meters::{EnergyNow, MetersNow},
     ready,
 };
@@ -22,6 +27,7 @@ use crate::{
     clock::Clock,
     config::Config,
     ledger_task::{LedgerHandle, LedgerUnavailable},
+    luck::Luck,
     metrics::{Metrics, Tallies},
     node::{NodeStatus, Seen, subsidy},
     rates::Hashrate,
@@ -32,6 +38,8 @@ use crate::{
 pub const ACCOUNTS_SHOWN: u32 = 20;
 /// Blocks that are listed.
 pub const BLOCKS_SHOWN: u32 = 200;
+/// Lines that a statement has at most.
+pub const LINES_MAX: u32 = 10_000;
 
 /// Where views come from.
 #[derive(Debug)]
@@ -74,6 +82,8 @@ pub struct View {
     pub accounts: Vec<AccountSummary>,
     /// The newest blocks first.
     pub blocks: Vec<BlockView>,
+    /// Blocks expected of shares, and who brings fewer.
+    pub luck: LuckNow,
     /// Every meter that ever reported, in sums.
     pub meters: MetersNow,
     /// The pool's hash rate.
@@ -122,14 +132,18 @@ impl ViewSource {
     /// # Errors
     /// When the ledger cannot be read.
     pub async fn view(&self) -> Result<View, ViewError> {
-        let (totals, accounts, blocks, meters) = self
-            .read(|reader| {
+        let watch = self.config.watch;
+        let (totals, accounts, blocks, luck, meters) = self
+            .read(move |reader| {
                 let totals = reader.totals()?;
+                let accounts = reader.accounts(ACCOUNTS_SHOWN)?;
+                let luck = LuckNow::of(&reader.luck()?, &accounts, watch);
                 let meters = MetersNow::of(reader.meters()?, totals.energy, totals.covered_work);
-                Ok((totals, reader.accounts(ACCOUNTS_SHOWN)?, reader.blocks(BLOCKS_SHOWN)?, meters))
+                Ok((totals, accounts, reader.blocks(BLOCKS_SHOWN)?, luck, meters))
             })
             .await?;
         Ok(View {
+            luck,
             now: self.clock.now(),
             config: self.config.clone(),
             totals,
@@ -149,13 +163,65 @@ impl ViewSource {
     pub async fn account(&self, name: &str) -> Result<Option<AccountNow>, ViewError> {
         let name = name.to_owned();
         let factor = self.config.energy.factor.clone();
+        let watch = self.config.watch;
         let account = self
             .read(move |reader| {
-                Ok(reader.account(&name)?.map(|account| AccountNow::of(account, factor)))
+                let Some(account) = reader.account(&name)? else { return Ok(None) };
+                let luck = reader.luck_of(&name)?.map(|luck| Luck::from(&luck));
+                let luck = luck.unwrap_or_default();
+                let accounts = usize::try_from(reader.totals()?.accounts).unwrap_or(usize::MAX);
+                let suspected = watch.judge(luck, accounts);
+                Ok(Some(AccountNow::of(account, factor).with_luck(luck, suspected)))
             })
             .await?;
         let Some(account) = account else { return Ok(None) };
         Ok(Some(account.with_rates(&self.ledger.rates().await?.workers)))
+    }
+
+    /// The blocks that `filter` lets through, newest first.
+    ///
+    /// # Errors
+    /// When the filter names an unknown block, or the ledger cannot be read.
+    pub async fn blocks(&self, filter: BlockFilter) -> Result<Vec<BlockView>, ViewError> {
+        self.read(move |reader| reader.blocks_where(&filter)).await
+    }
+
+    /// The payouts that `filter` lets through, newest first.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn payouts(&self, filter: PayoutFilter) -> Result<Vec<AccountPayout>, ViewError> {
+        self.read(move |reader| reader.account_payouts(&filter)).await
+    }
+
+    /// An account's credits in so many of its newest blocks, or in those before a block; `None`
+    /// when the pool knows none of that name.
+    ///
+    /// # Errors
+    /// When the block is unknown, or the ledger cannot be read.
+    pub async fn credits(
+        &self,
+        name: &str,
+        before: Option<BlockId>,
+        blocks: u32,
+    ) -> Result<Option<Vec<AccountCredit>>, ViewError> {
+        let name = name.to_owned();
+        self.read(move |reader| reader.credits(&name, before.as_ref(), blocks)).await
+    }
+
+    /// An account's statement; `None` when the pool knows none of that name.
+    ///
+    /// # Errors
+    /// When it has more than [`LINES_MAX`] lines, or the ledger cannot be read.
+    pub async fn statement(
+        &self,
+        name: &str,
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> Result<Option<Statement>, ViewError> {
+        let name = name.to_owned();
+        let most = if stands(Defence::PageLength) { LINES_MAX } else { u32::MAX };
+        self.read(move |reader| reader.statement(&name, from, to, most)).await
     }
 
     /// What those of the view's accounts claim that report energy for proven work, in its order.

@@ -7,6 +7,7 @@ mod block_life;
 mod copies;
 mod direct;
 mod kills;
+mod money;
 mod node_loss;
 #[path = "../../../ledger/tests/power/oracle.rs"]
 #[expect(dead_code, reason = "the tests of the ledger need the rest")]

@@ -118,7 +118,7 @@ impl Pool {
     }
 
     /// The head and the body of an answer.
-    fn ask(&self, path: &str) -> (String, String) {
+    pub(crate) fn ask(&self, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.http).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: pool\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
