@@ -94,6 +94,8 @@ enum Command {
     Pool(service::Options),
     /// Settle a block over millions of shares, in a process that has just started.
     Settle(books::settle::Options),
+    /// Write ten-minute aggregates of many workers, and reckon a year's bytes.
+    Aggregates(books::aggregates::Options),
 }
 
 fn main() -> ExitCode {
@@ -121,6 +123,9 @@ fn results(options: &Options) -> Said {
     let outcome = match &options.command {
         Some(Command::Load(load)) => load::run(load, &clock::read())
             .map(|report| if load.json { report.json().to_string() } else { report.text() })
+            .map_err(|error| error.to_string()),
+        Some(Command::Aggregates(aggregates)) => books::aggregates::run(aggregates, &clock::read())
+            .map(|kept| if aggregates.json { kept.json().to_string() } else { kept.text() })
             .map_err(|error| error.to_string()),
         Some(Command::Settle(settle)) => match books::settle::run(settle, &clock::read()) {
             Ok(None) => return Said { text: None, failures: Vec::new() },

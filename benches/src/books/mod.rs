@@ -5,6 +5,7 @@
 //! by share without the ledger, and prints no figure of a wrong one. Like the other cases they
 //! judge nothing but answers: whether a second is enough is for the reader to see.
 
+pub(crate) mod aggregates;
 pub(crate) mod settle;
 
 use std::{fs, path::PathBuf};

@@ -71,6 +71,8 @@ pub(crate) struct Settled {
     /// Opening the ledger, and the settlement, in the new process.
     opened: Duration,
     settled: Duration,
+    /// What that process had of a processor for all it did; zero where the system does not say.
+    processor: Duration,
 }
 
 /// Runs it, or the part of it that another process is asked for.
@@ -86,6 +88,7 @@ pub(crate) fn run(
     let settled = clock();
     WrongAnswer::unless_equal("settled", &true, &change.changed())?;
     let times = json!({
+        "processor": processor_time().as_secs_f64(),
         "opened": (opened - before).as_secs_f64(),
         "settled": (settled - opened).as_secs_f64(),
     });
@@ -108,9 +111,9 @@ fn measure(options: &Options, clock: &dyn Fn() -> Duration) -> Result<Settled, B
     drop(ledger);
     let bytes = length(&path);
     let forgotten = forget_files();
-    let (opened, settled) = settle_elsewhere(folder.path(), window)?;
+    let [opened, settled, processor] = settle_elsewhere(folder.path(), window)?;
     check(options, &path, total, window)?;
-    Ok(Settled { options: options.clone(), wrote, bytes, forgotten, opened, settled })
+    Ok(Settled { options: options.clone(), wrote, bytes, forgotten, opened, settled, processor })
 }
 
 /// The window that is as long as these shares, but for less than a hundredth of a block.
@@ -145,7 +148,7 @@ fn write(options: &Options, path: &Path, total: u64) -> Result<SliceIndex, Books
 }
 
 /// Has a new process settle the block.
-fn settle_elsewhere(folder: &Path, window: u32) -> Result<(Duration, Duration), BooksError> {
+fn settle_elsewhere(folder: &Path, window: u32) -> Result<[Duration; 3], BooksError> {
     let program = std::env::current_exe().map_err(BooksError::io("this program"))?;
     let mut command = Command::new(program);
     command.arg("settle").arg("--cold").arg(folder).args(["--window", &window.to_string()]);
@@ -156,11 +159,18 @@ fn settle_elsewhere(folder: &Path, window: u32) -> Result<(Duration, Duration), 
         BooksError::Child(format!("{error}: {said} {}", String::from_utf8_lossy(&output.stderr)))
     })?;
     let time = |key: &str| Duration::from_secs_f64(times[key].as_f64().unwrap_or_default());
-    Ok((time("opened"), time("settled")))
+    Ok(["opened", "settled", "processor"].map(time))
 }
 
-/// Every credit, against the shares of the window counted one by one from its end.
-fn check(options: &Options, path: &Path, total: u64, window: u32) -> Result<(), BooksError> {
+/// What this process has had of a processor.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// What each account has in the window, counted share by share from its end.
+fn weights(options: &Options, total: u64, window: u32) -> Vec<(AccountId, u128)> {
     let mut weights = vec![0_u128; usize::try_from(options.accounts).expect("32 bits fit")];
     let mut left = (u128::from(window) << 64) / 100;
     for number in (0..total).rev() {
@@ -172,9 +182,18 @@ fn check(options: &Options, path: &Path, total: u64, window: u32) -> Result<(), 
             break;
         }
     }
-    let fee = BasisPoints::new(100).expect("one percent").of(sats(REWARD)).to_sat();
-    let weights: Vec<(AccountId, u128)> =
-        (1..).map(AccountId::new).zip(weights).filter(|(_, weight)| *weight > 0).collect();
+    (1..).map(AccountId::new).zip(weights).filter(|(_, weight)| *weight > 0).collect()
+}
+
+/// The pool's part of the reward.
+fn fee() -> u64 {
+    BasisPoints::new(100).expect("one percent is at most all").of(sats(REWARD)).to_sat()
+}
+
+/// Every credit, against what it must be.
+fn check(options: &Options, path: &Path, total: u64, window: u32) -> Result<(), BooksError> {
+    let fee = fee();
+    let weights = weights(options, total, window);
     let parts = split(sats(REWARD - fee), &weights)
         .map_err(|error| BooksError::Child(format!("the window cannot be divided: {error}")))?;
     let mut expected: Vec<(String, u64)> = parts
@@ -284,6 +303,7 @@ impl Settled {
             "files_forgotten": self.forgotten,
             "open_seconds": self.opened.as_secs_f64(),
             "settle_seconds": self.settled.as_secs_f64(),
+            "processor_seconds": self.processor.as_secs_f64(),
         })
     }
 
@@ -293,12 +313,14 @@ impl Settled {
         format!(
             "ledger/settle: {shares} shares of {accounts} accounts, in commits of {batch}, slices of \
              {slice}\n  written   {:>9.1} s, {:.0} shares a second, {:.1} bytes a share\n  \
-             settled   {:>9.3} s by a new process, {cold} (bar: 1 s)\n  opened    {:>9.3} s",
+             settled   {:>9.3} s by a new process, {cold} (bar: 1 s)\n  opened    {:>9.3} s; \
+             processor's time for both {:.3} s",
             self.wrote.as_secs_f64(),
             self.per_second(),
             self.bytes_each(),
             self.settled.as_secs_f64(),
             self.opened.as_secs_f64(),
+            self.processor.as_secs_f64(),
         )
     }
 }

@@ -104,18 +104,19 @@ fn kill_again_and_again(
     for number in 1..=kills() {
         let answered = AtomicU64::new(0);
         let pool = start();
-        let address = pool.stratum;
+        // Before the pool can be killed, so that all of them are there when it is.
+        let connect = |n| Miner::connect_as(pool.stratum, &format!("{ADDRESS}.m{n}"));
+        let connected: Vec<Miner> = (0..MINERS).map(connect).collect();
         let after = Duration::from_micros(books.below(60_000));
         let taken: Vec<[u8; 80]> = thread::scope(|scope| {
-            let work = |miner: u64| {
-                let mut miner = Miner::connect_as(address, &format!("{ADDRESS}.m{miner}"));
+            let work = |mut miner: Miner| {
                 while miner.burst(burst) {
                     answered.fetch_max(miner.accepted, Ordering::Relaxed);
                 }
                 miner.taken
             };
             let miners: Vec<_> =
-                (0..MINERS).map(|miner| scope.spawn(move || work(miner))).collect();
+                connected.into_iter().map(|miner| scope.spawn(move || work(miner))).collect();
             let start = Instant::now();
             while answered.load(Ordering::Relaxed) == 0 {
                 assert!(start.elapsed() < PATIENCE, "kill {number}: no share was answered");
