@@ -8,7 +8,7 @@
 mod payouts;
 
 use std::{
-    io::IsTerminal as _,
+    io::{ErrorKind, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::{ExitCode, Stdio},
@@ -460,14 +460,24 @@ async fn takes_configuration(file: &ConfigFile) -> bool {
 fn show((args, table): (TableArgs, Table)) -> Result<(), Failure> {
     let (config, _) = read(&ConfigFile { config: args.config })?;
     let text = tables::render(&config.ledger.path, &table, args.json, config.watch);
-    println!("{}", text.map_err(Failure::Failed)?);
-    Ok(())
+    say(&(text.map_err(Failure::Failed)? + "\n"))
 }
 
 fn statement(args: StatementArgs) -> Result<(), Failure> {
     let (config, _) = read(&ConfigFile { config: args.config.clone() })?;
-    print!("{}", tables::statement(&config.ledger.path, &args).map_err(Failure::Failed)?);
-    Ok(())
+    say(&tables::statement(&config.ledger.path, &args).map_err(Failure::Failed)?)
+}
+
+/// Prints a text that may be long. Whoever has read enough of it (`head`) closes the pipe, and that
+/// is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says what is in a copy that was made or put back.

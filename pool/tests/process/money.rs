@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -135,6 +135,24 @@ fn luck_is_the_same_on_every_surface_once_slices_are_closed() {
     assert_eq!(account["luck"]["blocks_found"], luck["blocks_found"]);
     assert!(account["luck"]["suspected"].is_null());
     assert!(pool.get("/").contains("Luck (blocks found over expected)"));
+    assert!(pool.stop());
+}
+
+#[test]
+fn who_reads_the_beginning_of_a_table_alone_sees_no_failure() {
+    let data = tempfile::tempdir().unwrap();
+    let pool = pool(data.path());
+    command(data.path(), &["blocks"]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wattproof-pool"))
+        .args(["statement", "--account", ADDRESS, "--config"])
+        .arg(data.path().join("beside.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert!(pool.stop());
 }
 
