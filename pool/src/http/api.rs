@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use energy::carbon::Factor;
-use ledger::{BlockView, MeterView};
+use ledger::{BlockView, MeterView, PayoutView, display_txid};
 use serde::Serialize;
 
 use super::{
@@ -240,9 +240,33 @@ pub(super) fn blocks(view: &View) -> Vec<Block> {
     view.blocks.iter().map(block_of).collect()
 }
 
-/// Payouts come with a later version; until then the list is empty, and rewards stay balances.
-pub(super) const fn payouts() -> [(); 0] {
-    []
+/// A payout; its transaction is the version on the chain, or the newest.
+#[derive(Debug, Serialize)]
+pub(super) struct Payout {
+    payout: u64,
+    state: &'static str,
+    accounts: u64,
+    satoshis: String,
+    fee: String,
+    txid: String,
+    height: Option<u32>,
+    planned_at: u64,
+    state_at: u64,
+}
+
+pub(super) fn payouts(payouts: &[PayoutView]) -> Vec<Payout> {
+    let one = |payout: &PayoutView| Payout {
+        payout: payout.id.get(),
+        state: payout.state.as_str(),
+        accounts: payout.payments,
+        satoshis: payout.sats.to_sat().to_string(),
+        fee: payout.fee.to_sat().to_string(),
+        txid: display_txid(&payout.txid),
+        height: payout.height,
+        planned_at: payout.planned_at.get(),
+        state_at: payout.state_at.get(),
+    };
+    payouts.iter().map(one).collect()
 }
 
 pub(super) fn energy(view: &View) -> EnergyPage {

@@ -82,11 +82,12 @@ fn money(text: &mut Text, view: &View) {
     text.family(
         name,
         "gauge",
-        "Satoshis owed: immature, credited (mature), paid; fee is part of these.",
+        "Satoshis: immature, credited (mature), sending (being paid), paid; fee is part of these.",
     );
     for (kind, amount) in [
         ("immature", view.totals.immature),
         ("credited", view.totals.balance),
+        ("sending", view.totals.sending),
         ("paid", view.totals.paid),
         ("fee", view.totals.fees),
     ] {

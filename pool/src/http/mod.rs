@@ -88,7 +88,10 @@ async fn route(source: &ViewSource, path: &str) -> Answer {
         "/metrics" => scrape(source).await.unwrap_or_else(|error| Answer::unavailable(&error)),
         "/api/v1/pool" => with_view(source, |view| Answer::json(&api::pool(view))).await,
         "/api/v1/blocks" => with_view(source, |view| Answer::json(&api::blocks(view))).await,
-        "/api/v1/payouts" => with_view(source, |_| Answer::json(&api::payouts())).await,
+        "/api/v1/payouts" => match source.payouts().await {
+            Ok(payouts) => Answer::json(&api::payouts(&payouts)),
+            Err(error) => Answer::unavailable(&error),
+        },
         "/api/v1/energy" => with_view(source, |view| Answer::json(&api::energy(view))).await,
         "/api/v1/carbon" => with_view(source, |view| Answer::json(&api::carbon(view))).await,
         _ => match path.strip_prefix("/api/v1/accounts/") {

@@ -9,7 +9,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ledger::{AccountSummary, BlockView, LedgerError, Reader, Totals};
+use ledger::{AccountSummary, BlockView, LedgerError, PayoutView, Reader, Totals};
 use tokio::sync::{Mutex, watch};
 use units::Moment;
 
@@ -31,6 +31,8 @@ use crate::{
 pub const ACCOUNTS_SHOWN: u32 = 20;
 /// Blocks that are listed.
 pub const BLOCKS_SHOWN: u32 = 200;
+/// Payouts that are listed.
+pub const PAYOUTS_SHOWN: u32 = 200;
 
 /// Where views come from.
 #[derive(Debug)]
@@ -114,6 +116,14 @@ impl ViewSource {
             clock,
             reader: Arc::new(Mutex::new(None)),
         }
+    }
+
+    /// The newest payouts, newest first.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn payouts(&self) -> Result<Vec<PayoutView>, ViewError> {
+        self.read(|reader| reader.payouts(PAYOUTS_SHOWN)).await
     }
 
     /// Takes a view.

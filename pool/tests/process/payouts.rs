@@ -201,6 +201,8 @@ async fn miners_are_paid_by_transactions_bumped_when_stuck_and_followed_over_a_r
     let status = order(&["status"]).unwrap();
     assert_eq!(status["payouts"][0]["state"], "settled", "{status}");
     assert!(status["network_fees"].as_u64() > Some(0), "{status}");
+    let listed = pool.json("/api/v1/payouts");
+    assert_eq!(listed[0]["txid"], bumped["txid"], "{listed}");
     assert!(block_in_place(|| pool.stop()));
     assert_eq!(verify(path)["payouts"], 1);
 }
