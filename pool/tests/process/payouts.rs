@@ -348,6 +348,27 @@ async fn a_pool_that_is_killed_at_any_moment_pays_nobody_twice() {
     .unwrap();
 }
 
+#[test]
+fn payouts_are_paused_where_no_node_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("pool.toml");
+    let text = format!(
+        "[stratum]\nlisten = [\"127.0.0.1:0\"]\n[payout]\naddress = \"{}\"\ndescriptor = \"{}\"\n\
+         [ledger]\npath = \"{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+         [node]\nnetwork = \"regtest\"\nurl = \"http://127.0.0.1:1\"\nauth = \"a:b\"\n",
+        address(1),
+        hot(),
+        dir.path().join("pool.sqlite").display(),
+    );
+    std::fs::write(&config, text).unwrap();
+    payout(&config, None, &["pause"]).unwrap();
+    let status = payout(&config, None, &["status"]).unwrap();
+    assert_eq!(status["paused"], true, "{status}");
+    let unreached = payout(&config, None, &["plan"]).unwrap_err();
+    assert!(unreached.contains("127.0.0.1:1") && !unreached.contains(&hot()), "{unreached}");
+    assert_eq!(payout(&config, None, &["resume"]).unwrap()["paused"], false);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_without_the_token_changes_nothing() {
     let Some(node) = Node::start(None).await else { return };
