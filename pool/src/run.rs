@@ -147,8 +147,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     let tls = open_tls(&config)?;
     let listeners = listen_to_miners(&config, taken.listeners)?;
     let http_listener = listen("http.listen", config.http)?;
-    let stratum: Vec<SocketAddr> =
-        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let stratum = addresses_of(&listeners);
     let http = http_listener.local_addr().unwrap_or(config.http);
     let nodes = Arc::new(Nodes::new(config.node.clone(), config.backups.clone())?);
     refuse_wrong_network(&nodes).await?;
@@ -421,6 +420,10 @@ impl Running {
 
 fn flatten(ended: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), String> {
     ended.unwrap_or_else(|error| Err(format!("a task failed: {error}")))
+}
+
+fn addresses_of(listeners: &[std::net::TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
 fn watching(config: &Config) -> WatchSettings {

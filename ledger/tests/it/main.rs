@@ -20,6 +20,7 @@ mod formats;
 mod histories;
 #[cfg(test)]
 mod luck;
+#[cfg(test)]
 mod payouts;
 #[cfg(test)]
 mod random;

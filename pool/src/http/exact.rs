@@ -84,11 +84,12 @@ fn money(text: &mut Text, view: &View) {
     text.family(
         name,
         "gauge",
-        "Satoshis owed: immature, credited (mature), paid; fee is part of these. And the reserve.",
+        "Satoshis: immature, credited (mature), sending (being paid), paid; fee is part of these; reserve.",
     );
     for (kind, amount) in [
         ("immature", view.totals.immature),
         ("credited", view.totals.balance),
+        ("sending", view.totals.sending),
         ("paid", view.totals.paid),
         ("fee", view.totals.fees),
         ("reserve", view.totals.reserve),

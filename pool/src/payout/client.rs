@@ -60,9 +60,11 @@ fn alone(config: &Config, ledger: Ledger, order: Order) -> Result<Value, String>
             ledger_task::run(ledger, desk, queue, clock, metrics.ledger)
         });
         let done = async {
-            nodes.active().check_network().await.map_err(|error| error.to_string())?;
-            // What was left half done comes first.
-            cashier.follow().await.map_err(|error| error.to_string())?;
+            if order.wants_node() {
+                nodes.active().check_network().await.map_err(|error| error.to_string())?;
+                // What was left half done comes first.
+                cashier.follow().await.map_err(|error| error.to_string())?;
+            }
             cashier.execute(order).await.map_err(|error| error.to_string())
         };
         let answer = done.await;

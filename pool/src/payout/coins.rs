@@ -5,7 +5,7 @@
 //! Only coins that can be counted on are taken: coinbases that are mature, and change that is as
 //! deep as a paid payout. The greatest come first, and no more than are needed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bdk_wallet::chain::BlockId;
 use bitcoin::{
@@ -68,19 +68,21 @@ pub(super) async fn gather(node: &NodeClient, need: &Need<'_>) -> Result<Purse, 
     let found = node.call_within("scantxoutset", json!(["start", objects]), SCAN_LIMIT).await?;
     let Scan { height, bestblock, mut unspents } = serde_json::from_value(found)
         .map_err(|error| refused(format!("the node's scantxoutset: {error}")))?;
+    let taken: HashSet<&OutPoint> = need.taken.iter().collect();
+    let must: HashSet<&OutPoint> = need.must.iter().collect();
     let point = |coin: &Unspent| OutPoint { txid: coin.txid, vout: coin.vout };
     unspents.retain(|coin| {
         let depth = (height + 1).saturating_sub(coin.height);
         let least = if coin.coinbase { MATURE } else { need.confirmations };
-        need.must.contains(&point(coin)) || (depth >= least && !need.taken.contains(&point(coin)))
+        must.contains(&point(coin)) || (depth >= least && !taken.contains(&point(coin)))
     });
     unspents.sort_by(|a, b| {
-        let first = |coin: &Unspent| need.must.contains(&point(coin));
+        let first = |coin: &Unspent| must.contains(&point(coin));
         first(b).cmp(&first(a)).then(b.amount.total_cmp(&a.amount)).then(a.txid.cmp(&b.txid))
     });
     let (mut coins, mut sum) = (Vec::new(), 0_u64);
     for coin in unspents.iter().take(COINS_MAX) {
-        if sum >= need.sats && !need.must.contains(&point(coin)) {
+        if sum >= need.sats && !must.contains(&point(coin)) {
             break;
         }
         let (transaction, block) = transaction(node, coin).await?;

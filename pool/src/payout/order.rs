@@ -69,6 +69,23 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// Whether it takes a node to carry it out. What does not works while there is none.
+    #[must_use]
+    pub const fn wants_node(&self) -> bool {
+        match self {
+            Self::Plan { .. }
+            | Self::Run { .. }
+            | Self::ExportPsbt { .. }
+            | Self::ImportPsbt { .. }
+            | Self::Bump { .. } => true,
+            Self::Cancel { .. } | Self::Pause { .. } | Self::Resume | Self::Threshold { .. } => {
+                false
+            }
+        }
+    }
+}
+
 /// An order on its way, and where its answer goes.
 #[derive(Debug)]
 pub struct Ticket {

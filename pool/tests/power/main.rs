@@ -124,6 +124,7 @@ fn check(path: &std::path::Path, answered: &[[u8; 80]]) -> usize {
         fee: BasisPoints::new(100).unwrap(),
         fee_account: miner::ADDRESS.to_owned(),
         maturity: 100,
+        best_headers: 16,
     };
     drop(Ledger::open(path, settings).unwrap());
     let report = verify::ledger(path).unwrap();

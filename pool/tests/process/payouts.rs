@@ -201,6 +201,8 @@ async fn miners_are_paid_by_transactions_bumped_when_stuck_and_followed_over_a_r
     let status = order(&["status"]).unwrap();
     assert_eq!(status["payouts"][0]["state"], "settled", "{status}");
     assert!(status["network_fees"].as_u64() > Some(0), "{status}");
+    let listed = pool.json("/api/v1/payouts");
+    assert_eq!(listed[0]["txid"], bumped["txid"], "{listed}");
     assert!(block_in_place(|| pool.stop()));
     assert_eq!(verify(path)["payouts"], 1);
 }
@@ -247,6 +249,22 @@ async fn a_payout_is_signed_elsewhere_and_none_is_made_while_they_are_paused() {
     verify(path);
 }
 
+/// Waits until the pool is to be killed: at any moment, or when it has just planned a payout, in
+/// the milliseconds in which it is released and sent.
+async fn kill_time(dir: &Path, any: bool, before: usize, random: u64) {
+    if any {
+        return tokio::time::sleep(Duration::from_millis(random & 0x1ff)).await;
+    }
+    let reader = reader(dir);
+    for _ in 0..1_500 {
+        if reader.payouts(10_000).unwrap().len() > before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_micros(random & 0x1fff)).await;
+}
+
 /// Payouts that a kill left signed: not released, released and not in the mempool, in it.
 async fn open_payouts(dir: &Path, node: &Node) -> [usize; 3] {
     let waiting = mempool(node).await;
@@ -273,7 +291,7 @@ async fn a_pool_that_is_killed_at_any_moment_pays_nobody_twice() {
         .map(|number| Miner::connect_as(pool.stratum, &format!("{}.rig", address(number))))
         .into();
     // As many blocks as there are rounds: one becomes mature in each.
-    let rounds = kills.min(120);
+    let rounds = kills.min(1_000);
     for round in 0..rounds {
         block_in_place(|| find_block(&mut miners[round % 2]));
     }
@@ -285,12 +303,11 @@ async fn a_pool_that_is_killed_at_any_moment_pays_nobody_twice() {
     let mut left = [0; 3];
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..kills {
-        if round % 2 == 0 {
-            mine(&node, 2).await;
-        }
+        mine(&node, 1).await;
+        let before = reader(path).payouts(10_000).unwrap().len();
         let pool = block_in_place(|| Pool::run(&config));
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        tokio::time::sleep(Duration::from_millis(seed >> 33 & 0x1ff)).await;
+        kill_time(path, round % 2 == 0, before, seed >> 33).await;
         pool.kill();
         check_sums(path);
         let found = open_payouts(path, &node).await;
@@ -329,6 +346,27 @@ async fn a_pool_that_is_killed_at_any_moment_pays_nobody_twice() {
         report["satoshis_paid"]
     )
     .unwrap();
+}
+
+#[test]
+fn payouts_are_paused_where_no_node_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("pool.toml");
+    let text = format!(
+        "[stratum]\nlisten = [\"127.0.0.1:0\"]\n[payout]\naddress = \"{}\"\ndescriptor = \"{}\"\n\
+         [ledger]\npath = \"{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+         [node]\nnetwork = \"regtest\"\nurl = \"http://127.0.0.1:1\"\nauth = \"a:b\"\n",
+        address(1),
+        hot(),
+        dir.path().join("pool.sqlite").display(),
+    );
+    std::fs::write(&config, text).unwrap();
+    payout(&config, None, &["pause"]).unwrap();
+    let status = payout(&config, None, &["status"]).unwrap();
+    assert_eq!(status["paused"], true, "{status}");
+    let unreached = payout(&config, None, &["plan"]).unwrap_err();
+    assert!(unreached.contains("127.0.0.1:1") && !unreached.contains(&hot()), "{unreached}");
+    assert_eq!(payout(&config, None, &["resume"]).unwrap()["paused"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]
