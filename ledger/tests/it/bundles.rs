@@ -122,8 +122,8 @@ fn a_bundle_proves_the_settlement_that_the_ledger_has() {
     let bytes = exported(&world, &hash);
     let proof = check(&bytes).unwrap();
     assert_eq!((proof.hash, proof.reward, proof.slice), (hash, REWARD + 7, 6));
-    // Slices of 142, 144, 146, 148, 150 and 152: 512 reach back into the third.
-    assert_eq!((proof.slices, proof.shares, proof.hashed, proof.window), (4, 24, 24, 512));
+    // Slices of 142, 144, 146, 148, 150 and 152: 512, one block, reach back into the third.
+    assert_eq!((proof.slices, proof.shares, proof.hashed, proof.window), (4, 24, 24, 1 << 64));
     assert_eq!(proof.credits, world.credits(&hash));
     assert!(bundle::block(&mut &*bytes, Some(&hash), Sample::All).is_ok());
     let claimed: Vec<_> =
@@ -453,7 +453,7 @@ fn a_header_that_is_not_sampled_is_still_below_the_root() {
     }
     let bytes = lines.bytes();
     let error = bundle::block(&mut &*bytes, None, nobody).unwrap_err().to_string();
-    assert!(error.contains("the work sums past 2^128 - 1"), "{error}");
+    assert!(error.contains("a share is worth more than 2^64 blocks"), "{error}");
 }
 
 /// The whole ledger lies, root and coinbase and all: only hashing the headers shows it.

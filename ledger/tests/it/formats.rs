@@ -99,6 +99,7 @@ fn a_ledger_of_the_second_format_is_taken_over() {
     assert_eq!(ledger.commit(&[forge.share(bob, 100)]).unwrap().first_seq, 15);
     let slice = ledger.close_slice(forge.now()).unwrap();
     assert_eq!((slice.index.get(), slice.shares, slice.work), (5, 3, Work::new(118)));
+    forge.roots.insert(5, slice.root);
     let candidate = forge.candidate(bob, 5, 5_000_000_000);
     ledger.candidate(&candidate).unwrap();
     ledger.on_chain(candidate.hash, 1, forge.now()).unwrap();

@@ -48,7 +48,7 @@ impl History {
         let mut begin = 0;
         for (end, closed) in CLOSES {
             history.slice(begin..end, bits);
-            history.world.ledger.close_slice(minute(closed)).unwrap();
+            history.world.close_at(minute(closed));
             begin = end;
         }
         history
@@ -233,7 +233,7 @@ fn pay_per_share(scheme: Scheme, paid: &Paid) {
         [(0..2, 15), (2..4, 35), (4..6, 60)].into_iter().zip(paid.slices)
     {
         history.slice(range, HARDER);
-        history.world.ledger.close_slice(minute(closed)).unwrap();
+        history.world.close_at(minute(closed));
         let payday = history.world.ledger.pay_slices(value, minute(closed)).unwrap();
         assert_eq!((payday.owed_slices, payday.reserve.to_sat()), (0, left));
         assert_eq!(payday.paid.to_sat(), credits.iter().sum::<u64>());

@@ -84,7 +84,11 @@ impl World {
 
     pub(crate) fn close(&mut self) -> SliceIndex {
         let now = self.now();
-        let head = self.ledger.close_slice(now).unwrap();
+        self.close_at(now)
+    }
+
+    pub(crate) fn close_at(&mut self, at: UnixMillis) -> SliceIndex {
+        let head = self.ledger.close_slice(at).unwrap();
         self.forge.roots.insert(head.index.get(), head.root);
         head.index
     }
