@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger::{BlockId, Candidate, Ledger, LedgerError, Share, WorkerId, verify};
+use ledger::{BlockId, Ledger, LedgerError, Share, WorkerId, verify};
 use tempfile::TempDir;
 
 use crate::disk::{Dice, Disk, Loss};
@@ -23,9 +23,11 @@ pub(crate) enum Step {
     Workers,
     Shares(Vec<Share>),
     Close,
-    Found(Candidate),
-    OnChain(BlockId, u32),
-    Orphaned(BlockId),
+    /// A block with this reward.
+    Found(u64),
+    /// How deep the block with this number is.
+    OnChain(usize, u32),
+    Orphaned(usize),
     Lease,
     /// The pool ends in order and starts again, which writes the write-ahead log back.
     Restart,
@@ -55,7 +57,7 @@ pub(crate) struct Life {
 pub(crate) fn steps(seed: u64, count: usize, batch: usize) -> Vec<Step> {
     let mut dice = Dice::new(seed);
     let mut forge = Forge::starting_at(seed % 4_000 * 1_000_000);
-    let (mut slices, mut open, mut found) = (0, false, Vec::new());
+    let (mut closed, mut open, mut found) = (false, false, 0);
     let mut steps = vec![Step::Workers];
     while steps.len() < count {
         let step = match dice.below(13) {
@@ -69,20 +71,18 @@ pub(crate) fn steps(seed: u64, count: usize, batch: usize) -> Vec<Step> {
                 Step::Shares((0..=last).map(share).collect())
             }
             5..8 if open => {
-                (open, slices) = (false, slices + 1);
+                (open, closed) = (false, true);
                 Step::Close
             }
-            8 if slices > 0 => {
-                let reward = REWARD + u64::try_from(steps.len()).unwrap();
-                let candidate = forge.candidate(WorkerId::new(1), slices, reward);
-                found.push(candidate.hash);
-                Step::Found(candidate)
+            8 if closed => {
+                found += 1;
+                Step::Found(REWARD + u64::try_from(steps.len()).unwrap())
             }
-            9 | 10 if !found.is_empty() => {
-                let hash = found[dice.below(found.len())];
-                Step::OnChain(hash, if dice.one_in(3) { 100 } else { 1 })
+            9 | 10 if found > 0 => {
+                let block = dice.below(found);
+                Step::OnChain(block, if dice.one_in(3) { 100 } else { 1 })
             }
-            11 if !found.is_empty() => Step::Orphaned(found[dice.below(found.len())]),
+            11 if found > 0 => Step::Orphaned(dice.below(found)),
             12 => Step::Restart,
             _ => Step::Lease,
         };
@@ -163,14 +163,21 @@ impl Life {
             Step::Close => {
                 ledger.close_slice(now)?;
             }
-            Step::Found(candidate) => {
-                // A death may have taken slices with shares that nobody was told of.
-                let committed_slice = candidate.committed_slice.min(ledger.newest_slice().index);
-                ledger.candidate(&Candidate { committed_slice, ..candidate.clone() })?;
+            Step::Found(reward) => {
+                // Of the slices that are left: a death may have taken some.
+                let newest = ledger.newest_slice();
+                let slice = newest.index.get();
+                self.forge.roots.insert(slice, newest.root);
+                let candidate = self.forge.candidate(WorkerId::new(1), slice, *reward);
+                ledger.candidate(&candidate)?;
                 self.blocks.push(candidate.hash);
             }
-            Step::OnChain(hash, depth) => forgive(ledger.on_chain(*hash, *depth, now).map(drop))?,
-            Step::Orphaned(hash) => forgive(ledger.orphaned(*hash, now).map(drop))?,
+            Step::OnChain(block, depth) => {
+                forgive(ledger.on_chain(self.blocks[*block], *depth, now).map(drop))?;
+            }
+            Step::Orphaned(block) => {
+                forgive(ledger.orphaned(self.blocks[*block], now).map(drop))?;
+            }
             Step::Lease => {
                 ledger.lease_extranonces(16, now)?;
             }
