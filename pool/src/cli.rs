@@ -283,23 +283,24 @@ fn check(file: &ConfigFile) -> Result<(), Failure> {
 }
 
 fn serve(file: &ConfigFile) -> Result<(), Failure> {
-    let (mut config, _) = read(file)?;
+    let (mut config, mut effective) = read(file)?;
     start_tracing();
     let mut taken = relay::take().map_err(|error| Failure::Failed(error.to_string()))?;
     loop {
-        let state = runtime()?.block_on(serve_once(config, file, taken))?;
+        let state = runtime()?.block_on(serve_once(config, &effective.to_string(), file, taken))?;
         let Some(state) = state else { return Ok(()) };
         // Only where this process could not become another does it go on here.
         let (error, state) = relay::become_another(&program()?, state);
         tracing::error!("{error}; going on as before");
         taken = state;
-        (config, _) = read(file)?;
+        (config, effective) = read(file)?;
     }
 }
 
 /// Runs the pool until it is asked to stop, or to leave everything to another image.
 async fn serve_once(
     mut config: Config,
+    effective: &str,
     file: &ConfigFile,
     taken: Option<State>,
 ) -> Result<Option<State>, Failure> {
@@ -314,7 +315,7 @@ async fn serve_once(
         .map_err(|error| Failure::Failed(error.to_string()))?;
     announce(&running);
     let reloader = running.reloader(config);
-    running.until_asked(asked(file, reloader)).await.map_err(Failure::Failed)
+    running.until_asked(asked(file, effective, reloader)).await.map_err(Failure::Failed)
 }
 
 /// Takes no more connections than the system has files for, and says how many that is.
@@ -382,7 +383,7 @@ async fn asked_to_stop() {
 
 /// Completes when the pool is asked to stop (SIGINT, SIGTERM) or to be renewed (SIGUSR2). Until
 /// then it reads the configuration again at each SIGHUP.
-async fn asked(file: &ConfigFile, mut reloader: Reloader) -> Asked {
+async fn asked(file: &ConfigFile, effective: &str, mut reloader: Reloader) -> Asked {
     let mut again = hear(SignalKind::hangup());
     let mut renew = hear(SignalKind::user_defined2());
     let mut stop = std::pin::pin!(asked_to_stop());
@@ -391,7 +392,7 @@ async fn asked(file: &ConfigFile, mut reloader: Reloader) -> Asked {
             () = &mut stop => return Asked::Stop,
             () = next(&mut again) => reload(file, &mut reloader),
             () = next(&mut renew) => {
-                if takes_configuration(file).await {
+                if takes_configuration(file, effective).await {
                     tracing::info!("asked to be renewed");
                     return Asked::Renew;
                 }
@@ -436,15 +437,22 @@ fn reload(file: &ConfigFile, reloader: &mut Reloader) {
 }
 
 /// Whether the program's file, which may be a newer one, takes the configuration: this image ends
-/// only for one that will run.
-async fn takes_configuration(file: &ConfigFile) -> bool {
+/// only for one that will run, and that pays for jobs that are out as they say.
+async fn takes_configuration(file: &ConfigFile, effective: &str) -> bool {
     let Ok(program) = program() else { return false };
     let check = tokio::process::Command::new(&program)
         .args(["check".as_ref(), "-c".as_ref(), file.config.as_os_str()])
         .stdin(Stdio::null())
         .output();
     match check.await {
-        Ok(output) if output.status.success() => true,
+        Ok(output) if output.status.success() => {
+            let changed = changed_terms(effective, &String::from_utf8_lossy(&output.stdout));
+            if !changed.is_empty() {
+                let changed = changed.join(", ");
+                tracing::error!("not renewed: {changed}: jobs that are out pay by it: restart");
+            }
+            changed.is_empty()
+        }
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             tracing::error!("not renewed: {} check: {}", program.display(), said.trim());
@@ -455,6 +463,28 @@ async fn takes_configuration(file: &ConfigFile) -> bool {
             false
         }
     }
+}
+
+/// What the coinbases of jobs that are out were made by, and so what blocks found on them must be
+/// settled by.
+const TERMS: [&str; 7] = [
+    "node.network",
+    "payout.address",
+    "payout.scheme",
+    "payout.window",
+    "payout.window_hours",
+    "payout.fee_percent",
+    "payout.direct",
+];
+
+/// The terms that two configurations, as `check` prints them, have different values of.
+fn changed_terms(before: &str, after: &str) -> Vec<&'static str> {
+    let value = |text: &str, key: &str| {
+        let mut values =
+            text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        values.next().map(|rest| rest.split("  # ").next().unwrap_or_default().to_owned())
+    };
+    TERMS.into_iter().filter(|key| value(before, key) != value(after, key)).collect()
 }
 
 fn show((args, table): (TableArgs, Table)) -> Result<(), Failure> {
@@ -562,5 +592,27 @@ mod tests {
             ),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_jobs_that_are_out_pay_by_is_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pool.toml");
+        let effective = |text: String| {
+            std::fs::write(&path, text).unwrap();
+            read(&ConfigFile { config: path.clone() }).ok().unwrap().1.to_string()
+        };
+        let before = effective(config::POOL_TOML.to_owned());
+        assert!(
+            TERMS.iter().all(|key| before.contains(&format!("\n{key} = ")) || *key == TERMS[0])
+        );
+        assert!(changed_terms(&before, &effective(format!("\n{}", config::POOL_TOML))).is_empty());
+        let other = |from: &str, to: &str| {
+            assert!(config::POOL_TOML.contains(from), "{from}");
+            changed_terms(&before, &effective(config::POOL_TOML.replacen(from, to, 1)))
+        };
+        assert_eq!(other("fee_percent = \"1.0\"", "fee_percent = \"1.5\""), ["payout.fee_percent"]);
+        assert_eq!(other("scheme = \"pplns\"", "scheme = \"tides\""), ["payout.scheme"]);
+        assert!(other("#per_address = 64", "per_address = 65").is_empty());
     }
 }

@@ -23,8 +23,9 @@ const KEPT_WEIGHT: u64 = (80 + 5 + 300) * 4 + 40;
 /// What nodes keep free for a coinbase where they are not told otherwise: what may be used where the
 /// node does not say what its transactions weigh.
 const RESERVED_WEIGHT: u64 = 8_000;
-/// Cost of signature operations that nodes keep free for a coinbase.
-const RESERVED_SIGOPS: usize = 400;
+/// Cost of signature operations that nodes keep free for a coinbase, less what the pool's own output
+/// may cost.
+const RESERVED_SIGOPS: usize = 400 - SIGOP_COST;
 /// What a signature operation in an output costs.
 const SIGOP_COST: usize = 4;
 
@@ -252,7 +253,7 @@ mod tests {
         let hash = ScriptBuf::from_bytes([&[0x76, 0xa9, 20][..], &[7; 20], &[0x88, 0xac]].concat());
         let mut many = payroll(&[1; 300]);
         many.accounts.iter_mut().for_each(|(script, _)| script.clone_from(&hash));
-        assert_eq!(many.outputs(&template(5_000_000_000, Some(0))).len(), 100);
+        assert_eq!(many.outputs(&template(5_000_000_000, Some(0))).len(), 99, "and the pool's own");
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::{
     ledger_task::{Command, LedgerHandle, LedgerUnavailable},
     metrics::JobMetrics,
     node::{Seen, Template},
-    wages::Wages,
+    wages::{self, Wages},
 };
 
 /// A job's number, and the template that it was built on.
@@ -182,23 +182,33 @@ impl JobMaker {
                     continue;
                 }
                 () = sleep_until(due), if given.is_some() => Some(Cause::Time),
+                () = wages::fees_change(&mut self.wages), if halted => {
+                    halted = false;
+                    self.templates.mark_changed();
+                    continue;
+                }
                 _ = slice_ends.tick() => {
-                    let slice = self.ledger.ask(Command::CloseSlice).await?;
-                    self.read_payroll(slice);
-                    let owes = self.pay().await?;
-                    if owes && !halted {
-                        self.withdraw(RESERVE_USED_UP.to_owned());
-                        given = None;
-                    } else if halted && !owes {
-                        self.templates.mark_changed();
+                    let bar = self.end_slice().await?;
+                    match bar {
+                        Some(why) if !halted => {
+                            self.withdraw(why.to_owned());
+                            given = None;
+                        }
+                        None if halted => self.templates.mark_changed(),
+                        Some(_) | None => {}
                     }
-                    halted = owes;
+                    halted = bar.is_some();
                     continue;
                 }
             };
             let seen = self.templates.borrow_and_update().clone();
             let seen = seen.filter(|seen| self.age(seen) < self.max_age);
             if let Some((seen, cause)) = seen.zip(cause).filter(|_| !halted) {
+                if let Some(why) = self.bar(&seen, given.is_none()).await? {
+                    self.withdraw(why.to_owned());
+                    (given, halted) = (None, true);
+                    continue;
+                }
                 let at = self.clock.now();
                 self.announce(&seen, cause, &mut counter).await;
                 given = Some(Given { seen, at });
@@ -233,19 +243,51 @@ impl JobMaker {
         self.notice.send_replace(Some(why.into()));
     }
 
-    /// Pays for closed slices, where shares are paid for as they come; whether some are owed.
-    async fn pay(&self) -> Result<bool, LedgerUnavailable> {
-        let Some(wages) = &self.wages else { return Ok(false) };
-        let height = self.templates.borrow().as_ref().map(|seen| seen.template.height);
-        let Some(value) = height.and_then(|height| wages.block_value(height)) else {
-            return Ok(false); // nothing is owed by a pool that knows no block to pay by yet
+    /// What stands against giving out work on this template, where shares are paid for as they come.
+    /// Before work of another subsidy, as at a halving, the slice of the one before ends, and is paid
+    /// by that; before the `first` work, what is owed from before is paid.
+    async fn bar(
+        &mut self,
+        seen: &Seen,
+        first: bool,
+    ) -> Result<Option<&'static str>, LedgerUnavailable> {
+        let height = seen.template.height;
+        let Some(wages) = &self.wages else { return Ok(None) };
+        let bar = if wages.ends_at(height) {
+            self.end_slice().await?
+        } else if first {
+            self.pay().await?
+        } else {
+            None
         };
+        if let Some(wages) = self.wages.as_mut().filter(|_| bar.is_none()) {
+            wages.work_at(height);
+        }
+        Ok(bar)
+    }
+
+    /// Closes the open slice and pays it; what then stands against giving out work.
+    async fn end_slice(&mut self) -> Result<Option<&'static str>, LedgerUnavailable> {
+        let slice = self.ledger.ask(Command::CloseSlice).await?;
+        self.read_payroll(slice);
+        self.pay().await
+    }
+
+    /// Pays for closed slices, where shares are paid for as they come, by the height of the work that
+    /// was given out last; what then stands against giving out more.
+    async fn pay(&self) -> Result<Option<&'static str>, LedgerUnavailable> {
+        let Some(wages) = &self.wages else { return Ok(None) };
+        let height = self.templates.borrow().as_ref().map(|seen| seen.template.height);
+        let Some(height) = wages.height().or(height) else {
+            return Ok(None); // without a template there is no work in any case
+        };
+        let Some(value) = wages.block_value(height) else { return Ok(Some(FEES_UNKNOWN)) };
         let payday = self.ledger.ask(|reply| Command::PaySlices(value, reply)).await?;
         if payday.owed_slices > 0 {
             let (owed, left) = (payday.owed_slices, payday.reserve.to_sat());
             tracing::error!("{owed} slices of shares are owed: the reserve has {left} satoshis");
         }
-        Ok(payday.owed_slices > 0)
+        Ok((payday.owed_slices > 0).then_some(RESERVE_USED_UP))
     }
 
     async fn announce(&self, seen: &Arc<Seen>, cause: Cause, counter: &mut JobState) {
@@ -276,6 +318,10 @@ impl JobMaker {
 /// What miners are told while the pool can pay for no more shares.
 const RESERVE_USED_UP: &str =
     "no new work: the pool's reserve is used up; what was accepted is owed; use your backup pool";
+
+/// What they are told while it does not know what a block is worth.
+const FEES_UNKNOWN: &str = "no new work: the pool does not know yet what fees the last blocks had, \
+    and so not what it pays for shares; use your backup pool until it does";
 
 /// What they are told while its node gives no templates.
 fn node_is_silent(max_age: Duration) -> String {
@@ -322,9 +368,10 @@ impl JobMaker {
         self.reading.spawn_blocking(move || (slice, direct.payroll(slice.index)));
     }
 
-    /// A payroll was read: jobs commit to its slice from now on.
+    /// A payroll was read: jobs commit to its slice from now on, if none of a later slice was quicker.
     fn commit_to(&mut self, read: Result<(SliceHead, Result<Payroll, LedgerError>), JoinError>) {
         match read {
+            Ok((slice, _)) if slice.index < self.committed.0.index => {}
             Ok((slice, Ok(payroll))) => self.committed = (slice, payroll),
             Ok((slice, Err(error))) => {
                 tracing::error!("coinbases pay nobody themselves for a while: {error}");

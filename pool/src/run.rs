@@ -385,7 +385,7 @@ impl Running {
             return None;
         }
         if scheme != ledger::Scheme::Fpps {
-            return Some(Wages { network, fees: None });
+            return Some(Wages::new(network, None));
         }
         let (mean, fees) = watch::channel(None);
         let (nodes, templates) = (Arc::clone(nodes), templates.clone());
@@ -394,7 +394,7 @@ impl Running {
             following.await;
             Ok(())
         });
-        Some(Wages { network, fees: Some(fees) })
+        Some(Wages::new(network, Some(fees)))
     }
 
     fn cashier(

@@ -25,12 +25,38 @@ type Templates = watch::Receiver<Option<Arc<Seen>>>;
 #[derive(Debug, Clone)]
 pub struct Wages {
     /// Whose subsidy.
-    pub network: Network,
+    network: Network,
     /// The mean of fees, under FPPS; `None` in it while it is not known.
-    pub fees: Option<watch::Receiver<Option<Sats>>>,
+    fees: Option<watch::Receiver<Option<Sats>>>,
+    /// The height of the work that was given out last; `None` before the first.
+    height: Option<u32>,
 }
 
 impl Wages {
+    /// Of this network, with the mean of fees under FPPS.
+    #[must_use]
+    pub const fn new(network: Network, fees: Option<watch::Receiver<Option<Sats>>>) -> Self {
+        Self { network, fees, height: None }
+    }
+
+    /// The height of the work that was given out last: what is hashed is paid by it.
+    #[must_use]
+    pub const fn height(&self) -> Option<u32> {
+        self.height
+    }
+
+    /// Whether work of `height` has another subsidy than what was given out last.
+    #[must_use]
+    pub fn ends_at(&self, height: u32) -> bool {
+        let subsidy = |height| subsidy(height, self.network);
+        self.height.is_some_and(|last| subsidy(last) != subsidy(height))
+    }
+
+    /// Work of this height is given out.
+    pub const fn work_at(&mut self, height: u32) {
+        self.height = Some(height);
+    }
+
     /// What a block of this height is taken to be worth; `None` while that is not known.
     #[must_use]
     pub fn block_value(&self, height: u32) -> Option<Sats> {
@@ -39,6 +65,19 @@ impl Wages {
             None => Some(subsidy),
             Some(mean) => (*mean.borrow()).and_then(|mean| subsidy.checked_add(mean)),
         }
+    }
+}
+
+/// Completes when the mean of fees is another; never where it does not count.
+pub async fn fees_change(wages: &mut Option<Wages>) {
+    let fees = wages.as_mut().and_then(|wages| wages.fees.as_mut());
+    match fees {
+        Some(fees) => {
+            if fees.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -121,13 +160,16 @@ mod tests {
     #[test]
     fn a_block_is_worth_its_subsidy_and_fees_once_they_are_known() {
         let network = Network::Bitcoin;
-        let pps = Wages { network, fees: None };
+        let pps = Wages::new(network, None);
         assert_eq!(pps.block_value(840_000), Some(sats(312_500_000)));
         let (mean, fees) = watch::channel(None);
-        let fpps = Wages { network, fees: Some(fees) };
+        let mut fpps = Wages::new(network, Some(fees));
         assert_eq!(fpps.block_value(840_000), None);
         mean.send_replace(Some(sats(162)));
         assert_eq!(fpps.block_value(839_999), Some(sats(625_000_162)));
+        assert!(!fpps.ends_at(839_999), "nothing was hashed yet");
+        fpps.work_at(839_999);
+        assert!(fpps.ends_at(840_000) && !fpps.ends_at(839_998));
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub(crate) struct Store {
     /// What the newest event left, kept beside the tables; `None` after a failed transaction,
     /// until it is read anew.
     state: Option<State>,
+    /// Whether it is not known what became of a transaction: nothing is written any more.
+    unsure: bool,
     until_tending: u32,
     /// Dropped last, so that the next writer finds everything closed.
     _lock: Lock,
@@ -95,6 +97,15 @@ pub(crate) struct Store {
 pub(crate) struct Recorder<'a> {
     conn: &'a Connection,
     state: &'a mut State,
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+enum Outcome {
+    Done,
+    Undone(LedgerError),
+    /// Why nobody knows.
+    Unknown(String),
 }
 
 /// A transaction that is rolled back unless it is committed. It does what `rusqlite`'s own does,
@@ -113,20 +124,17 @@ impl<'a> Transaction<'a> {
     /// Commits up to event `newest`. `SQLite` writes its log back into the database after a commit
     /// and says of the commit what became of that: what is in the log all the same was synced, is
     /// committed, and must not be refused. Whose event is visible is asked, and where even that
-    /// cannot be, nobody knows, and nothing more should be written by this process.
-    fn commit(self, newest: u64) -> Result<(), LedgerError> {
-        let Err(error) = self.conn.prepare_cached("COMMIT")?.execute([]) else { return Ok(()) };
+    /// cannot be, nobody knows.
+    fn commit(self, newest: u64) -> Outcome {
+        let commit = || self.conn.prepare_cached("COMMIT")?.execute([]);
+        let Err(error) = commit() else { return Outcome::Done };
         if !self.conn.is_autocommit() {
-            return Err(error.into());
+            return Outcome::Undone(error.into());
         }
         match log::newest(self.conn) {
-            Ok(found) if found == newest => Ok(()),
-            Ok(_) => Err(error.into()),
-            Err(_) => Err(LedgerError::Store {
-                doing: String::new(),
-                passing: false,
-                reason: format!("{error}, and whether it was committed cannot be read"),
-            }),
+            Ok(found) if found == newest => Outcome::Done,
+            Ok(_) => Outcome::Undone(error.into()),
+            Err(_) => Outcome::Unknown(error.to_string()),
         }
     }
 }
@@ -158,7 +166,7 @@ impl Store {
         schema::make_current(&mut conn)?;
         let state = Some(State::load(&conn)?);
         let (path, wal) = (path.to_owned(), wal_path(path));
-        Ok(Self { path, wal, conn, state, until_tending: TEND_EVERY, _lock: lock })
+        Ok(Self { path, wal, conn, state, unsure: false, until_tending: TEND_EVERY, _lock: lock })
     }
 
     /// What the newest event left.
@@ -193,15 +201,26 @@ impl Store {
         &mut self,
         write: impl FnOnce(&mut Recorder<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
+        if self.unsure {
+            return Err(unsure("nothing is written any more"));
+        }
         self.tend()?;
         self.state()?;
         // Taken out, and put back only when the disk has it all.
         let mut state = self.state.take().expect("just loaded");
         let transaction = Transaction::begin(&self.conn)?;
         let value = write(&mut Recorder { conn: &self.conn, state: &mut state })?;
-        transaction.commit(state.next_event.saturating_sub(1))?;
-        self.state = Some(state);
-        Ok(value)
+        match transaction.commit(state.next_event.saturating_sub(1)) {
+            Outcome::Done => {
+                self.state = Some(state);
+                Ok(value)
+            }
+            Outcome::Undone(error) => Err(error),
+            Outcome::Unknown(error) => {
+                self.unsure = true;
+                Err(unsure(&error))
+            }
+        }
     }
 
     /// Keeps the WAL short. `SQLite` writes it back by itself after commits, but can start it
@@ -226,6 +245,12 @@ impl Store {
     fn named(&self, doing: &str) -> String {
         format!("{doing} (ledger {})", self.path.display())
     }
+}
+
+/// That a pool has to end, since only a start shows what the disk has.
+fn unsure(why: &str) -> LedgerError {
+    let reason = format!("{why}: whether a transaction was committed cannot be read");
+    LedgerError::Store { doing: String::new(), passing: false, reason }
 }
 
 impl Recorder<'_> {
