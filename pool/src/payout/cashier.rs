@@ -408,14 +408,15 @@ impl Cashier {
         Ok(with(shown, self.send(id).await?))
     }
 
-    /// Looks where payouts are, and sends those again that are not on the chain.
+    /// Looks where payouts are, and sends those again that are not on the chain. False where the
+    /// look has not reached the tip yet: then nothing was done, and the next one goes on.
     ///
     /// # Errors
     /// When the node or the ledger does not answer.
-    pub async fn follow(&mut self) -> Result<(), PayoutError> {
+    pub async fn follow(&mut self) -> Result<bool, PayoutError> {
         let open = self.ledger.payouts(|ledger, _| ledger.open_payouts()).await?;
         if open.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let nodes = Arc::clone(&self.nodes);
         let node = nodes.active();
@@ -424,7 +425,7 @@ impl Cashier {
         let wanted: BTreeSet<_> = versions.map(|version| version.txid).collect();
         let from = open.iter().map(|payout| payout.tip).min().unwrap_or(0).saturating_sub(MARGIN);
         if !self.scan.look(node, &wanted, from, info.blocks).await? {
-            return Ok(());
+            return Ok(false);
         }
         let outbox = self.ledger.payouts(|ledger, _| ledger.outbox()).await?;
         let resting = self.config.pause || outbox.paused;
@@ -437,7 +438,7 @@ impl Cashier {
         if again {
             self.sent_under = Some(info.best_block);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes down where a payout is; true where it is on the chain.
