@@ -1,4 +1,5 @@
-//! [`Cashier`]: carries out orders one after another, and follows payouts that are out.
+//! [`Cashier`]: carries out orders one after another, and follows payouts that are out. Orders that
+//! want no node do not come here while a pool runs: `counter.rs` carries them out at once.
 //!
 //! The order of things is the point. A payout is in the ledger, with its transaction, before it is
 //! released; it is released, in the ledger, before it is sent; and it is sent again, byte for
@@ -9,21 +10,19 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bitcoin::{OutPoint, Psbt, hashes::Hash as _};
 use config::Secret;
-use defences::{Defence, stands};
 use ledger::{
-    OpenPayout, Payment, PayoutId, PayoutPlan, PayoutState, PayoutTransaction, ThresholdRequest,
-    display_txid,
+    OpenPayout, Payment, PayoutId, PayoutPlan, PayoutState, PayoutTransaction, display_txid,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use units::{Sats, UnixMillis};
+use units::UnixMillis;
 
 use super::coins::{self, Need};
+use super::counter::Books;
 use super::figures::{listed, point, read, sat_per_vb, shown, sum, vsize, whole_sats, with};
 use super::order::{Order, PayoutError, Ticket, refused};
 use super::rules;
@@ -53,53 +52,14 @@ pub struct Cashier {
     nodes: Arc<Nodes>,
     config: PayoutsConfig,
     network: Network,
+    /// For orders that want no node.
+    books: Books,
     /// The pool's own address.
     address: String,
     custody: Option<Custody>,
     scan: Scan,
     /// The tip under which payouts were sent last.
     sent_under: Option<[u8; 32]>,
-}
-
-/// Where orders are handed in, by whoever knows the token.
-#[derive(Debug, Clone)]
-pub struct Counter {
-    orders: mpsc::Sender<Ticket>,
-    token: Option<Secret>,
-}
-
-impl Counter {
-    /// A counter, and the queue for [`Cashier::run`].
-    #[must_use]
-    pub fn new(token: Option<Secret>) -> (Self, mpsc::Receiver<Ticket>) {
-        let (orders, queue) = mpsc::channel(16);
-        (Self { orders, token }, queue)
-    }
-
-    /// Whether a request bears the token. There is none without one set.
-    #[must_use]
-    pub fn admits(&self, authorization: Option<&str>) -> bool {
-        if !stands(Defence::PayoutToken) {
-            return true;
-        }
-        let given = authorization.and_then(|text| text.strip_prefix("Bearer "));
-        // Hashes are compared, so that the time it takes says nothing about the token.
-        let hash = |text: &str| Sha256::digest(text.trim());
-        given
-            .zip(self.token.as_ref())
-            .is_some_and(|(given, token)| hash(given) == hash(token.expose()))
-    }
-
-    /// Has an order carried out.
-    ///
-    /// # Errors
-    /// As the cashier says, or when it has ended.
-    pub async fn ask(&self, order: Order) -> Result<Value, PayoutError> {
-        let gone = || refused("the pool is shutting down");
-        let (reply, answer) = oneshot::channel();
-        self.orders.send(Ticket { order, reply }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
 }
 
 impl Cashier {
@@ -126,6 +86,7 @@ impl Cashier {
         let bitcoin = config.network.to_bitcoin();
         let read = |text: Secret| Custody::read(text.expose(), &address, bitcoin);
         Ok(Self {
+            books: Books::new(ledger.clone(), config.network),
             ledger,
             nodes,
             custody: text.map(read).transpose()?,
@@ -194,39 +155,11 @@ impl Cashier {
             Order::Bump { payout, fee_rate, dry_run } => {
                 self.bump(PayoutId::new(payout), fee_rate, dry_run).await
             }
-            Order::Cancel { payout } => {
-                let id = PayoutId::new(payout);
-                self.ledger.payouts(move |ledger, now| ledger.cancel_payout(id, now)).await?;
-                Ok(json!({"payout": payout, "state": "cancelled"}))
-            }
-            Order::Pause { reason } => self.pause(true, reason).await,
-            Order::Resume => self.pause(false, String::new()).await,
-            Order::Threshold { account, satoshis, time, signature } => {
-                self.threshold(account, satoshis, time, signature).await
-            }
+            Order::Cancel { .. }
+            | Order::Pause { .. }
+            | Order::Resume
+            | Order::Threshold { .. } => self.books.carry_out(order).await,
         }
-    }
-
-    async fn pause(&self, paused: bool, reason: String) -> Result<Value, PayoutError> {
-        let answer = json!({"paused": paused, "reason": reason});
-        self.ledger.payouts(move |ledger, now| ledger.pause_payouts(paused, &reason, now)).await?;
-        Ok(answer)
-    }
-
-    async fn threshold(
-        &self,
-        account: String,
-        satoshis: u64,
-        time: u64,
-        signature: String,
-    ) -> Result<Value, PayoutError> {
-        let answer = json!({"account": account, "satoshis": satoshis});
-        let sats = Sats::from_sat(satoshis).map_err(|error| refused(error.to_string()))?;
-        let network = self.network.as_str().to_owned();
-        let stamp = UnixMillis::new(time);
-        let request = ThresholdRequest { account, network, sats, stamp, signature };
-        self.ledger.payouts(move |ledger, now| ledger.set_threshold(&request, now)).await?;
-        Ok(answer)
     }
 
     /// Plans a payout of everything that is due.
@@ -472,8 +405,11 @@ impl Cashier {
     async fn send_again(&self, payout: &OpenPayout) -> Result<(), PayoutError> {
         for version in payout.versions.iter().rev().filter(|version| version.signed) {
             let txid = version.txid;
-            let bytes = self.ledger.payouts(move |ledger, _| ledger.payout_bytes(&txid)).await?;
-            let Some((transaction, _)) = bytes else { continue };
+            // Looked up anew for each: a pause may have come meanwhile.
+            let bytes = self.ledger.payouts(move |ledger, _| {
+                Ok((ledger.outbox()?.paused, ledger.payout_bytes(&txid)?))
+            });
+            let (false, Some((transaction, _))) = bytes.await? else { continue };
             match self.hand_over(&transaction).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.rpc_code().is_some() => {
@@ -535,23 +471,5 @@ async fn until(next: Option<Instant>) {
     match next {
         Some(next) => tokio::time::sleep_until(next).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_token_admits() {
-        let (counter, _queue) = Counter::new(Some(Secret::new("hunter2")));
-        assert!(counter.admits(Some("Bearer hunter2")));
-        for wrong in ["", "hunter2", "Bearer ", "Bearer hunter", "Basic hunter2", "bearer hunter2"]
-        {
-            assert!(!counter.admits(Some(wrong)), "{wrong:?}");
-        }
-        assert!(!counter.admits(None));
-        let (closed, _queue) = Counter::new(None);
-        assert!(!closed.admits(Some("Bearer hunter2")) && !closed.admits(Some("Bearer ")));
     }
 }
