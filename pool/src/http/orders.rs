@@ -1,10 +1,11 @@
 //! Orders about payouts over HTTP: the one thing that can be changed here. Without the
 //! configuration's token there is no such thing, and whoever does not bear it is told no more.
+//! Whoever bears it keeps the connection until the order is carried out, which may take minutes.
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{Request, StatusCode, body::Incoming, header::AUTHORIZATION};
 
-use super::Answer;
+use super::{Answer, listen::Leave};
 use crate::payout::{Counter, Order};
 
 /// Where orders are taken.
@@ -17,6 +18,7 @@ pub(super) async fn take(counter: &Counter, request: Request<Incoming>) -> Answe
     if !counter.admits(bearer) {
         return Answer::error(StatusCode::UNAUTHORIZED, "orders must bear the pool's token");
     }
+    let leave = request.extensions().get::<Leave>().cloned();
     let Ok(body) = Limited::new(request.into_body(), ORDER_MAX).collect().await else {
         return Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the order is too long, or was cut");
     };
@@ -26,6 +28,8 @@ pub(super) async fn take(counter: &Counter, request: Request<Incoming>) -> Answe
             return Answer::error(StatusCode::BAD_REQUEST, &format!("no order: {error}"));
         }
     };
+    // Only now: nobody without the token, or with no order, has a connection live longer.
+    let _stay = leave.as_ref().map(Leave::take);
     match counter.ask(order).await {
         Ok(done) => Answer::json(&done),
         Err(error) if error.is_refusal() => Answer::error(StatusCode::CONFLICT, &error.to_string()),
