@@ -25,7 +25,7 @@ use super::coins::{self, Need};
 use super::counter::Books;
 use super::figures::{listed, point, read, sat_per_vb, shown, sum, vsize, whole_sats, with};
 use super::order::{Order, PayoutError, Ticket, refused};
-use super::rules;
+use super::rules::{self, Means};
 use super::scan::Scan;
 use super::wallet::{Custody, Purse, Wanted};
 use crate::{
@@ -39,9 +39,12 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 /// Blocks below a payout's own tip from which on it is looked for, since the chain may have become
 /// shorter since.
 const MARGIN: u32 = 100;
-/// Virtual bytes of an output, and of the inputs and the rest, when coins are looked for.
+/// Most virtual bytes of an output.
 const OUTPUT_BYTES: u64 = 43;
+/// Virtual bytes allowed for inputs and the rest when coins are looked for.
 const OTHER_BYTES: u64 = 10_000;
+/// Most virtual bytes of a transaction without its inputs and payments: its frame and the change.
+const FRAME_BYTES: u64 = 60;
 /// Bitcoin Core's code for a transaction whose outputs are on the chain already.
 const IN_CHAIN: i64 = -27;
 
@@ -162,24 +165,27 @@ impl Cashier {
         }
     }
 
-    /// Plans a payout of everything that is due.
+    /// Plans a payout of everything that is due and that the coins at hand are enough for.
     async fn plan(&self, dry_run: bool) -> Result<Value, PayoutError> {
         let custody = self.custody()?;
         let payables = self.ledger.payouts(|ledger, _| ledger.payables()).await?;
-        let config = &self.config;
         let network = self.network.to_bitcoin();
-        let payments =
-            rules::due(&payables, &self.address, network, config.threshold, config.max_outputs);
-        if payments.is_empty() {
-            return Ok(json!({"payout": null, "accounts": 0, "satoshis": 0}));
+        let due = rules::due(&payables, &self.address, network, self.config.threshold);
+        if due.is_empty() {
+            return Ok(json!({"payout": null, "accounts": 0, "satoshis": 0, "waiting": 0}));
         }
+        let count = due.len();
         let taken = self.taken().await?;
         let rate = self.fee_rate().await;
-        let purse = self.purse(custody, &payments, &[], &taken).await?;
+        let most = count.min(self.config.max_outputs);
+        let purse = self.purse(custody, &due[..most], &[], &taken).await?;
+        let means = means(custody, &purse, rate)?;
+        let payments = rules::fit(due, self.config.max_outputs, &means).map_err(refused)?;
+        let waiting = count - payments.len();
         let wanted =
             Wanted { payments: &payments, fee_rate: sat_per_vb(rate), must: &[], taken: &taken };
         let version = custody.make(&purse, &wanted)?;
-        let shown = shown(&version, &payments)?;
+        let shown = with(shown(&version, &payments)?, json!({"waiting": waiting}));
         if dry_run {
             return Ok(with(shown, json!({"payout": null, "payments": listed(&payments)})));
         }
@@ -466,10 +472,94 @@ impl Cashier {
     }
 }
 
+/// What the coins are worth at this rate, and what a transaction of all of them takes in fees.
+fn means(custody: &Custody, purse: &Purse, rate: u64) -> Result<Means, PayoutError> {
+    Ok(Means {
+        coins: purse.worth(custody.input_bytes()?.saturating_mul(rate)),
+        base: FRAME_BYTES.saturating_mul(rate),
+        output: OUTPUT_BYTES.saturating_mul(rate),
+    })
+}
+
 /// Completes at `next`; never where there is none.
 async fn until(next: Option<Instant>) {
     match next {
         Some(next) => tokio::time::sleep_until(next).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bdk_wallet::chain::BlockId;
+    use bitcoin::{
+        Address, Amount, BlockHash, CompressedPublicKey, KnownHrp, PrivateKey, ScriptBuf, Sequence,
+        Transaction, TxIn, TxOut, Txid, Witness, absolute::LockTime, secp256k1::Secp256k1,
+        transaction::Version,
+    };
+    use units::Sats;
+
+    use super::super::wallet::Coin;
+    use super::*;
+
+    const NETWORK: bitcoin::Network = bitcoin::Network::Regtest;
+
+    fn key(number: u8) -> (PrivateKey, Address) {
+        let secret = bitcoin::secp256k1::SecretKey::from_slice(&[number; 32]).unwrap();
+        let key = PrivateKey::new(secret, NETWORK);
+        let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), &key).unwrap();
+        (key, Address::p2wpkh(&public, KnownHrp::Regtest))
+    }
+
+    fn block(height: u32, byte: u8) -> BlockId {
+        BlockId { height, hash: BlockHash::from_byte_array([byte; 32]) }
+    }
+
+    /// A coin of the pool's own address.
+    fn coin(number: u8, sats: u64) -> Coin {
+        let before = OutPoint { txid: Txid::from_byte_array([number; 32]), vout: 0 };
+        let input = TxIn {
+            previous_output: before,
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::new(),
+        };
+        let output =
+            TxOut { value: Amount::from_sat(sats), script_pubkey: key(1).1.script_pubkey() };
+        let transaction = Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![input],
+            output: vec![output],
+        };
+        let outpoint = OutPoint { txid: transaction.compute_txid(), vout: 0 };
+        Coin { outpoint, transaction: Arc::new(transaction), block: block(1, 1) }
+    }
+
+    /// What fits is made, whatever the rate; and not much more would be.
+    #[test]
+    fn a_transaction_can_be_made_of_what_the_coins_are_found_to_be_enough_for() {
+        let (own, address) = key(1);
+        let text = format!("wpkh({})", own.to_wif());
+        let custody = Custody::read(&text, &address.to_string(), NETWORK).unwrap();
+        let coins = vec![coin(1, 70_000), coin(2, 30_000), coin(3, 40)];
+        let purse = Purse { coins, tip: block(200, 2) };
+        for rate in [1, 7, 100] {
+            let means = means(&custody, &purse, rate).unwrap();
+            let most = means.coins - means.base - 2 * means.output;
+            let payment = |number, sats| Payment {
+                account: key(number).1.to_string(),
+                sats: Sats::from_sat(sats).unwrap(),
+            };
+            let due = vec![payment(2, most - 20_000), payment(3, 20_000), payment(4, 15_000)];
+            let payments = rules::fit(due.clone(), 9, &means).unwrap();
+            assert_eq!(payments, due[..2], "to the satoshi");
+            let make = |payments: &[Payment]| {
+                let fee_rate = sat_per_vb(rate);
+                custody.make(&purse, &Wanted { payments, fee_rate, must: &[], taken: &[] })
+            };
+            make(&payments).unwrap();
+            make(&due).unwrap_err();
+        }
     }
 }

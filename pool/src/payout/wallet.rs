@@ -29,6 +29,10 @@ use crate::user::parse_address;
 /// Addresses of a descriptor with `*` that are looked at, from the first.
 const INDEXES: u32 = 100;
 
+/// Most bytes of an input without what satisfies its script: coin, sequence number, empty script,
+/// and the count of what satisfies it.
+const INPUT_BYTES: u64 = 42;
+
 /// A coin that the node has named.
 #[derive(Debug, Clone)]
 pub(super) struct Coin {
@@ -44,6 +48,18 @@ pub(super) struct Coin {
 pub(super) struct Purse {
     pub(super) coins: Vec<Coin>,
     pub(super) tip: BlockId,
+}
+
+impl Purse {
+    /// Satoshis that the coins are worth when spending each takes this fee; those that are worth
+    /// no more than it are left out.
+    pub(super) fn worth(&self, fee: u64) -> u64 {
+        let worth = |coin: &Coin| {
+            let vout = usize::try_from(coin.outpoint.vout).ok()?;
+            Some(coin.transaction.output.get(vout)?.value.to_sat().saturating_sub(fee))
+        };
+        self.coins.iter().filter_map(worth).fold(0, u64::saturating_add)
+    }
 }
 
 /// What a transaction is to do.
@@ -115,6 +131,13 @@ impl Custody {
         let script =
             |index| wallet.peek_address(KeychainKind::External, index).address.script_pubkey();
         Ok((0..count).map(script).collect())
+    }
+
+    /// Most virtual bytes of an input that spends one of the coins.
+    pub(super) fn input_bytes(&self) -> Result<u64, PayoutError> {
+        let satisfied = self.descriptor.max_weight_to_satisfy();
+        let satisfied = satisfied.map_err(|error| refused(error.to_string()))?;
+        Ok(INPUT_BYTES.saturating_add(satisfied.to_vbytes_ceil()))
     }
 
     /// Makes a transaction, signed where there are keys.
