@@ -27,7 +27,7 @@ use super::figures::{listed, point, read, sat_per_vb, shown, sum, vsize, whole_s
 use super::order::{Order, PayoutError, Ticket, refused};
 use super::rules::{self, Means};
 use super::scan::Scan;
-use super::wallet::{Custody, Purse, Wanted};
+use super::wallet::{self, Custody, Purse, Wanted};
 use crate::{
     config::{Config, PayoutsConfig},
     ledger_task::LedgerHandle,
@@ -78,12 +78,7 @@ impl Cashier {
         let (payouts, address) = (config.payouts.clone(), config.payout.account.clone());
         let text = match (&payouts.descriptor, &payouts.descriptor_file) {
             (Some(secret), _) => Some(secret.clone()),
-            (None, Some(path)) => {
-                let read = std::fs::read_to_string(path).map_err(|error| {
-                    refused(format!("payout.descriptor_file {}: {error}", path.display()))
-                })?;
-                Some(Secret::new(read))
-            }
+            (None, Some(path)) => Some(wallet::read_secret(path)?),
             (None, None) => None,
         };
         let bitcoin = config.network.to_bitcoin();

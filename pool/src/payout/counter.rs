@@ -39,6 +39,13 @@ impl Counter {
         (Self { orders, token, books }, queue)
     }
 
+    /// One whose ledger has stopped.
+    #[cfg(test)]
+    pub(crate) fn without_ledger(token: Option<Secret>) -> (Self, mpsc::Receiver<Ticket>) {
+        let (ledger, _) = LedgerHandle::new(crate::clock::Clock::start());
+        Self::of(token, Books::new(ledger, Network::Regtest))
+    }
+
     /// Whether a request bears the token. There is none without one set.
     #[must_use]
     pub fn admits(&self, authorization: Option<&str>) -> bool {
@@ -134,21 +141,16 @@ mod tests {
     use super::*;
     use crate::{clock::Clock, energy_desk::EnergyDesk, ledger_task, metrics::Metrics};
 
-    fn counter(token: Option<Secret>) -> (Counter, mpsc::Receiver<Ticket>) {
-        let (ledger, _queue) = LedgerHandle::new(Clock::start());
-        Counter::of(token, Books::new(ledger, Network::Regtest))
-    }
-
     #[test]
     fn only_the_token_admits() {
-        let (ours, _queue) = counter(Some(Secret::new("hunter2")));
+        let (ours, _queue) = Counter::without_ledger(Some(Secret::new("hunter2")));
         assert!(ours.admits(Some("Bearer hunter2")));
         for wrong in ["", "hunter2", "Bearer ", "Bearer hunter", "Basic hunter2", "bearer hunter2"]
         {
             assert!(!ours.admits(Some(wrong)), "{wrong:?}");
         }
         assert!(!ours.admits(None));
-        let (closed, _queue) = counter(None);
+        let (closed, _queue) = Counter::without_ledger(None);
         assert!(!closed.admits(Some("Bearer hunter2")) && !closed.admits(Some("Bearer ")));
     }
 
