@@ -258,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_who_has_leave_to_stay_is_waited_for_and_not_for_ever() {
-        let (limit, delay) = (Duration::from_millis(50), Duration::from_millis(800));
+        let (limit, delay) = (Duration::from_millis(300), Duration::from_millis(1500));
         let limits = |stay| Limits { connections: 1, time: limit, grace: limit, stay };
         let (address, _server) = start_for(limits(PATIENCE), delay, false).await;
         assert_eq!(rest(&mut ask(address, "HEAD").await).await, b"", "cut off");

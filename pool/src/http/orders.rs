@@ -36,3 +36,82 @@ pub(super) async fn take(counter: &Counter, request: Request<Incoming>) -> Answe
         Err(error) => Answer::error(StatusCode::BAD_GATEWAY, &error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
+    use bytes::Bytes;
+    use config::Secret;
+    use http_body_util::Full;
+    use hyper::Response;
+    use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        task::JoinSet,
+        time::{sleep, timeout},
+    };
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::http::listen::{self, Limits};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    /// A connection's time, and as much again.
+    const TIME: Duration = Duration::from_millis(500);
+
+    async fn start(counter: Counter) -> (SocketAddr, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits { time: TIME, grace: TIME, ..Limits::default() };
+        let service = move |request| {
+            let counter = counter.clone();
+            async move {
+                let answer = take(&counter, request).await;
+                let body = Full::new(Bytes::from(answer.body));
+                Ok(Response::builder().status(answer.status).body(body).unwrap())
+            }
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen::serve(listener, limits, service, CancellationToken::new()));
+        (address, tasks)
+    }
+
+    /// What comes back for an order of which so much is sent.
+    async fn post(address: SocketAddr, token: &str, sent: usize) -> String {
+        let order = r#"{"order":"run","dry_run":false}"#;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: pool\r\nauthorization: Bearer {token}\r\n\
+             content-length: {}\r\n\r\n{}",
+            order.len(),
+            &order[..sent.min(order.len())]
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end");
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_lives_until_its_order_is_carried_out_and_no_other_does() {
+        let (counter, mut queue) = Counter::without_ledger(Some(Secret::new("hunter2")));
+        let (address, _server) = start(counter).await;
+        let cashier = async {
+            let ticket = queue.recv().await.unwrap();
+            sleep(4 * TIME).await;
+            ticket.reply.send(Ok(json!({"payout": 1}))).unwrap();
+        };
+        let (answer, ()) = tokio::join!(post(address, "hunter2", usize::MAX), cashier);
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"payout":1}"#),
+            "{answer}"
+        );
+
+        assert_eq!(post(address, "hunter2", 9).await, "", "an order that does not come");
+        let answer = post(address, "hunter3", usize::MAX).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(queue.try_recv().is_err());
+    }
+}
