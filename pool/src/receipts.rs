@@ -10,6 +10,7 @@
 
 mod key;
 
+pub(crate) use key::is_open;
 pub use key::{KeyError, load_or_create};
 
 use defences::{Defence, stands};

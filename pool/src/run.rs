@@ -404,7 +404,7 @@ impl Running {
         nodes: &Arc<Nodes>,
     ) -> Result<Counter, PayoutError> {
         let cashier = Cashier::new(config, ledger.clone(), Arc::clone(nodes))?;
-        let (counter, orders) = Counter::new(config.http_token.clone());
+        let (counter, orders) = Counter::new(config, ledger.clone());
         self.spawn("payouts", cashier.run(orders, self.cancel.clone()));
         Ok(counter)
     }

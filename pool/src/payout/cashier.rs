@@ -1,4 +1,5 @@
-//! [`Cashier`]: carries out orders one after another, and follows payouts that are out.
+//! [`Cashier`]: carries out orders one after another, and follows payouts that are out. Orders that
+//! want no node do not come here while a pool runs: `counter.rs` carries them out at once.
 //!
 //! The order of things is the point. A payout is in the ledger, with its transaction, before it is
 //! released; it is released, in the ledger, before it is sent; and it is sent again, byte for
@@ -9,26 +10,24 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bitcoin::{OutPoint, Psbt, hashes::Hash as _};
 use config::Secret;
-use defences::{Defence, stands};
 use ledger::{
-    OpenPayout, Payment, PayoutId, PayoutPlan, PayoutState, PayoutTransaction, ThresholdRequest,
-    display_txid,
+    OpenPayout, Payment, PayoutId, PayoutPlan, PayoutState, PayoutTransaction, display_txid,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use units::{Sats, UnixMillis};
+use units::UnixMillis;
 
 use super::coins::{self, Need};
+use super::counter::Books;
 use super::figures::{listed, point, read, sat_per_vb, shown, sum, vsize, whole_sats, with};
 use super::order::{Order, PayoutError, Ticket, refused};
-use super::rules;
+use super::rules::{self, Means};
 use super::scan::Scan;
-use super::wallet::{Custody, Purse, Wanted};
+use super::wallet::{self, Custody, Purse, Wanted};
 use crate::{
     config::{Config, PayoutsConfig},
     ledger_task::LedgerHandle,
@@ -40,9 +39,12 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 /// Blocks below a payout's own tip from which on it is looked for, since the chain may have become
 /// shorter since.
 const MARGIN: u32 = 100;
-/// Virtual bytes of an output, and of the inputs and the rest, when coins are looked for.
+/// Most virtual bytes of an output.
 const OUTPUT_BYTES: u64 = 43;
+/// Virtual bytes allowed for inputs and the rest when coins are looked for.
 const OTHER_BYTES: u64 = 10_000;
+/// Most virtual bytes of a transaction without its inputs and payments: its frame and the change.
+const FRAME_BYTES: u64 = 60;
 /// Bitcoin Core's code for a transaction whose outputs are on the chain already.
 const IN_CHAIN: i64 = -27;
 
@@ -53,53 +55,14 @@ pub struct Cashier {
     nodes: Arc<Nodes>,
     config: PayoutsConfig,
     network: Network,
+    /// For orders that want no node.
+    books: Books,
     /// The pool's own address.
     address: String,
     custody: Option<Custody>,
     scan: Scan,
     /// The tip under which payouts were sent last.
     sent_under: Option<[u8; 32]>,
-}
-
-/// Where orders are handed in, by whoever knows the token.
-#[derive(Debug, Clone)]
-pub struct Counter {
-    orders: mpsc::Sender<Ticket>,
-    token: Option<Secret>,
-}
-
-impl Counter {
-    /// A counter, and the queue for [`Cashier::run`].
-    #[must_use]
-    pub fn new(token: Option<Secret>) -> (Self, mpsc::Receiver<Ticket>) {
-        let (orders, queue) = mpsc::channel(16);
-        (Self { orders, token }, queue)
-    }
-
-    /// Whether a request bears the token. There is none without one set.
-    #[must_use]
-    pub fn admits(&self, authorization: Option<&str>) -> bool {
-        if !stands(Defence::PayoutToken) {
-            return true;
-        }
-        let given = authorization.and_then(|text| text.strip_prefix("Bearer "));
-        // Hashes are compared, so that the time it takes says nothing about the token.
-        let hash = |text: &str| Sha256::digest(text.trim());
-        given
-            .zip(self.token.as_ref())
-            .is_some_and(|(given, token)| hash(given) == hash(token.expose()))
-    }
-
-    /// Has an order carried out.
-    ///
-    /// # Errors
-    /// As the cashier says, or when it has ended.
-    pub async fn ask(&self, order: Order) -> Result<Value, PayoutError> {
-        let gone = || refused("the pool is shutting down");
-        let (reply, answer) = oneshot::channel();
-        self.orders.send(Ticket { order, reply }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
 }
 
 impl Cashier {
@@ -115,17 +78,13 @@ impl Cashier {
         let (payouts, address) = (config.payouts.clone(), config.payout.account.clone());
         let text = match (&payouts.descriptor, &payouts.descriptor_file) {
             (Some(secret), _) => Some(secret.clone()),
-            (None, Some(path)) => {
-                let read = std::fs::read_to_string(path).map_err(|error| {
-                    refused(format!("payout.descriptor_file {}: {error}", path.display()))
-                })?;
-                Some(Secret::new(read))
-            }
+            (None, Some(path)) => Some(wallet::read_secret(path)?),
             (None, None) => None,
         };
         let bitcoin = config.network.to_bitcoin();
         let read = |text: Secret| Custody::read(text.expose(), &address, bitcoin);
         Ok(Self {
+            books: Books::new(ledger.clone(), config.network),
             ledger,
             nodes,
             custody: text.map(read).transpose()?,
@@ -194,59 +153,34 @@ impl Cashier {
             Order::Bump { payout, fee_rate, dry_run } => {
                 self.bump(PayoutId::new(payout), fee_rate, dry_run).await
             }
-            Order::Cancel { payout } => {
-                let id = PayoutId::new(payout);
-                self.ledger.payouts(move |ledger, now| ledger.cancel_payout(id, now)).await?;
-                Ok(json!({"payout": payout, "state": "cancelled"}))
-            }
-            Order::Pause { reason } => self.pause(true, reason).await,
-            Order::Resume => self.pause(false, String::new()).await,
-            Order::Threshold { account, satoshis, time, signature } => {
-                self.threshold(account, satoshis, time, signature).await
-            }
+            Order::Cancel { .. }
+            | Order::Pause { .. }
+            | Order::Resume
+            | Order::Threshold { .. } => self.books.carry_out(order).await,
         }
     }
 
-    async fn pause(&self, paused: bool, reason: String) -> Result<Value, PayoutError> {
-        let answer = json!({"paused": paused, "reason": reason});
-        self.ledger.payouts(move |ledger, now| ledger.pause_payouts(paused, &reason, now)).await?;
-        Ok(answer)
-    }
-
-    async fn threshold(
-        &self,
-        account: String,
-        satoshis: u64,
-        time: u64,
-        signature: String,
-    ) -> Result<Value, PayoutError> {
-        let answer = json!({"account": account, "satoshis": satoshis});
-        let sats = Sats::from_sat(satoshis).map_err(|error| refused(error.to_string()))?;
-        let network = self.network.as_str().to_owned();
-        let stamp = UnixMillis::new(time);
-        let request = ThresholdRequest { account, network, sats, stamp, signature };
-        self.ledger.payouts(move |ledger, now| ledger.set_threshold(&request, now)).await?;
-        Ok(answer)
-    }
-
-    /// Plans a payout of everything that is due.
+    /// Plans a payout of everything that is due and that the coins at hand are enough for.
     async fn plan(&self, dry_run: bool) -> Result<Value, PayoutError> {
         let custody = self.custody()?;
         let payables = self.ledger.payouts(|ledger, _| ledger.payables()).await?;
-        let config = &self.config;
         let network = self.network.to_bitcoin();
-        let payments =
-            rules::due(&payables, &self.address, network, config.threshold, config.max_outputs);
-        if payments.is_empty() {
-            return Ok(json!({"payout": null, "accounts": 0, "satoshis": 0}));
+        let due = rules::due(&payables, &self.address, network, self.config.threshold);
+        if due.is_empty() {
+            return Ok(json!({"payout": null, "accounts": 0, "satoshis": 0, "waiting": 0}));
         }
+        let count = due.len();
         let taken = self.taken().await?;
         let rate = self.fee_rate().await;
-        let purse = self.purse(custody, &payments, &[], &taken).await?;
+        let most = count.min(self.config.max_outputs);
+        let purse = self.purse(custody, &due[..most], &[], &taken).await?;
+        let means = means(custody, &purse, rate)?;
+        let payments = rules::fit(due, self.config.max_outputs, &means).map_err(refused)?;
+        let waiting = count - payments.len();
         let wanted =
             Wanted { payments: &payments, fee_rate: sat_per_vb(rate), must: &[], taken: &taken };
         let version = custody.make(&purse, &wanted)?;
-        let shown = shown(&version, &payments)?;
+        let shown = with(shown(&version, &payments)?, json!({"waiting": waiting}));
         if dry_run {
             return Ok(with(shown, json!({"payout": null, "payments": listed(&payments)})));
         }
@@ -408,14 +342,15 @@ impl Cashier {
         Ok(with(shown, self.send(id).await?))
     }
 
-    /// Looks where payouts are, and sends those again that are not on the chain.
+    /// Looks where payouts are, and sends those again that are not on the chain. False where the
+    /// look has not reached the tip yet: then nothing was done, and the next one goes on.
     ///
     /// # Errors
     /// When the node or the ledger does not answer.
-    pub async fn follow(&mut self) -> Result<(), PayoutError> {
+    pub async fn follow(&mut self) -> Result<bool, PayoutError> {
         let open = self.ledger.payouts(|ledger, _| ledger.open_payouts()).await?;
         if open.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let nodes = Arc::clone(&self.nodes);
         let node = nodes.active();
@@ -424,7 +359,7 @@ impl Cashier {
         let wanted: BTreeSet<_> = versions.map(|version| version.txid).collect();
         let from = open.iter().map(|payout| payout.tip).min().unwrap_or(0).saturating_sub(MARGIN);
         if !self.scan.look(node, &wanted, from, info.blocks).await? {
-            return Ok(());
+            return Ok(false);
         }
         let outbox = self.ledger.payouts(|ledger, _| ledger.outbox()).await?;
         let resting = self.config.pause || outbox.paused;
@@ -437,7 +372,7 @@ impl Cashier {
         if again {
             self.sent_under = Some(info.best_block);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes down where a payout is; true where it is on the chain.
@@ -471,8 +406,11 @@ impl Cashier {
     async fn send_again(&self, payout: &OpenPayout) -> Result<(), PayoutError> {
         for version in payout.versions.iter().rev().filter(|version| version.signed) {
             let txid = version.txid;
-            let bytes = self.ledger.payouts(move |ledger, _| ledger.payout_bytes(&txid)).await?;
-            let Some((transaction, _)) = bytes else { continue };
+            // Looked up anew for each: a pause may have come meanwhile.
+            let bytes = self.ledger.payouts(move |ledger, _| {
+                Ok((ledger.outbox()?.paused, ledger.payout_bytes(&txid)?))
+            });
+            let (false, Some((transaction, _))) = bytes.await? else { continue };
             match self.hand_over(&transaction).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.rpc_code().is_some() => {
@@ -529,6 +467,15 @@ impl Cashier {
     }
 }
 
+/// What the coins are worth at this rate, and what a transaction of all of them takes in fees.
+fn means(custody: &Custody, purse: &Purse, rate: u64) -> Result<Means, PayoutError> {
+    Ok(Means {
+        coins: purse.worth(custody.input_bytes()?.saturating_mul(rate)),
+        base: FRAME_BYTES.saturating_mul(rate),
+        output: OUTPUT_BYTES.saturating_mul(rate),
+    })
+}
+
 /// Completes at `next`; never where there is none.
 async fn until(next: Option<Instant>) {
     match next {
@@ -539,18 +486,75 @@ async fn until(next: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use bdk_wallet::chain::BlockId;
+    use bitcoin::{
+        Address, Amount, BlockHash, CompressedPublicKey, KnownHrp, PrivateKey, ScriptBuf, Sequence,
+        Transaction, TxIn, TxOut, Txid, Witness, absolute::LockTime, secp256k1::Secp256k1,
+        transaction::Version,
+    };
+    use units::Sats;
+
+    use super::super::wallet::Coin;
     use super::*;
 
+    const NETWORK: bitcoin::Network = bitcoin::Network::Regtest;
+
+    fn key(number: u8) -> (PrivateKey, Address) {
+        let secret = bitcoin::secp256k1::SecretKey::from_slice(&[number; 32]).unwrap();
+        let key = PrivateKey::new(secret, NETWORK);
+        let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), &key).unwrap();
+        (key, Address::p2wpkh(&public, KnownHrp::Regtest))
+    }
+
+    fn block(height: u32, byte: u8) -> BlockId {
+        BlockId { height, hash: BlockHash::from_byte_array([byte; 32]) }
+    }
+
+    /// A coin of the pool's own address.
+    fn coin(number: u8, sats: u64) -> Coin {
+        let before = OutPoint { txid: Txid::from_byte_array([number; 32]), vout: 0 };
+        let input = TxIn {
+            previous_output: before,
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::new(),
+        };
+        let output =
+            TxOut { value: Amount::from_sat(sats), script_pubkey: key(1).1.script_pubkey() };
+        let transaction = Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![input],
+            output: vec![output],
+        };
+        let outpoint = OutPoint { txid: transaction.compute_txid(), vout: 0 };
+        Coin { outpoint, transaction: Arc::new(transaction), block: block(1, 1) }
+    }
+
+    /// What fits is made, whatever the rate; and not much more would be.
     #[test]
-    fn only_the_token_admits() {
-        let (counter, _queue) = Counter::new(Some(Secret::new("hunter2")));
-        assert!(counter.admits(Some("Bearer hunter2")));
-        for wrong in ["", "hunter2", "Bearer ", "Bearer hunter", "Basic hunter2", "bearer hunter2"]
-        {
-            assert!(!counter.admits(Some(wrong)), "{wrong:?}");
+    fn a_transaction_can_be_made_of_what_the_coins_are_found_to_be_enough_for() {
+        let (own, address) = key(1);
+        let text = format!("wpkh({})", own.to_wif());
+        let custody = Custody::read(&text, &address.to_string(), NETWORK).unwrap();
+        let coins = vec![coin(1, 70_000), coin(2, 30_000), coin(3, 40)];
+        let purse = Purse { coins, tip: block(200, 2) };
+        for rate in [1, 7, 100] {
+            let means = means(&custody, &purse, rate).unwrap();
+            let most = means.coins - means.base - 2 * means.output;
+            let payment = |number, sats| Payment {
+                account: key(number).1.to_string(),
+                sats: Sats::from_sat(sats).unwrap(),
+            };
+            let due = vec![payment(2, most - 20_000), payment(3, 20_000), payment(4, 15_000)];
+            let payments = rules::fit(due.clone(), 9, &means).unwrap();
+            assert_eq!(payments, due[..2], "to the satoshi");
+            let make = |payments: &[Payment]| {
+                let fee_rate = sat_per_vb(rate);
+                custody.make(&purse, &Wanted { payments, fee_rate, must: &[], taken: &[] })
+            };
+            make(&payments).unwrap();
+            make(&due).unwrap_err();
         }
-        assert!(!counter.admits(None));
-        let (closed, _queue) = Counter::new(None);
-        assert!(!closed.admits(Some("Bearer hunter2")) && !closed.admits(Some("Bearer ")));
     }
 }

@@ -21,6 +21,8 @@ use crate::{
 
 /// A pool on the main chain looks for its coins for a minute or two.
 const PATIENCE: Duration = Duration::from_secs(900);
+/// Looks at payouts that are out before an order is carried out: more than a chain has blocks for.
+const LOOKS_MAX: u32 = 100_000;
 /// Longest answer taken.
 const ANSWER_MAX: u64 = 16 << 20;
 /// Where orders are taken.
@@ -62,8 +64,7 @@ fn alone(config: &Config, ledger: Ledger, order: Order) -> Result<Value, String>
         let done = async {
             if order.wants_node() {
                 nodes.active().check_network().await.map_err(|error| error.to_string())?;
-                // What was left half done comes first.
-                cashier.follow().await.map_err(|error| error.to_string())?;
+                catch_up(&mut cashier).await?;
             }
             cashier.execute(order).await.map_err(|error| error.to_string())
         };
@@ -72,6 +73,16 @@ fn alone(config: &Config, ledger: Ledger, order: Order) -> Result<Value, String>
         thread.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         answer
     })
+}
+
+/// What was left half done comes first: followed up to the tip, however many looks that takes.
+async fn catch_up(cashier: &mut Cashier) -> Result<(), String> {
+    for _ in 0..LOOKS_MAX {
+        if cashier.follow().await.map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+    }
+    Err(format!("payouts that are out: the tip was not reached in {LOOKS_MAX} looks"))
 }
 
 fn over_http(config: &Config, order: &Order, address: SocketAddr) -> Result<Value, String> {

@@ -2,6 +2,7 @@
 //! of it.
 //!
 //! Read [`Cashier`] first: it carries out one [`Order`] at a time, and follows what is out.
+//! [`Counter`] is where orders come in, and carries those out at once that want no node.
 //! `rules.rs` says whom to pay, `wallet.rs` makes transactions of a descriptor's coins,
 //! `coins.rs` and `scan.rs` ask the node. Before anything leaves the program it is in the ledger,
 //! which refuses whatever could pay somebody twice (`ledger/src/payout.rs`); a payout that was
@@ -14,12 +15,14 @@
 mod cashier;
 mod client;
 mod coins;
+mod counter;
 mod figures;
 mod order;
 mod rules;
 mod scan;
 mod wallet;
 
-pub use cashier::{Cashier, Counter};
+pub use cashier::Cashier;
 pub use client::carry_out;
+pub use counter::Counter;
 pub use order::{Order, PayoutError, Ticket};

@@ -6,7 +6,13 @@
 //! change sets are deliberately not kept. Change goes back to the pool's own address. Only native
 //! segwit is taken, since a payout's txid must be known before it is signed.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+    sync::Arc,
+};
 
 use bdk_wallet::{
     KeychainKind, SignOptions, TxOrdering, Update, Wallet,
@@ -20,14 +26,44 @@ use bitcoin::{
     Amount, FeeRate, Network, OutPoint, Psbt, ScriptBuf, Transaction, TxOut,
     consensus::encode::serialize, secp256k1::Secp256k1,
 };
+use config::Secret;
 use ledger::{Payment, PayoutTransaction};
 use units::Sats;
 
 use super::order::{PayoutError, refused};
-use crate::user::parse_address;
+use crate::{receipts::is_open, user::parse_address};
 
 /// Addresses of a descriptor with `*` that are looked at, from the first.
 const INDEXES: u32 = 100;
+
+/// Most bytes of an input without what satisfies its script: coin, sequence number, empty script,
+/// and the count of what satisfies it.
+const INPUT_BYTES: u64 = 42;
+
+/// Longest descriptor file read, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Reads `payout.descriptor_file`, which may hold keys to all of the pool's coins: a plain file that
+/// only its owner may read.
+///
+/// # Errors
+/// When it is not such a file, or cannot be read.
+pub(super) fn read_secret(path: &Path) -> Result<Secret, PayoutError> {
+    let unread = |why: &str| refused(format!("payout.descriptor_file {}: {why}", path.display()));
+    // Before it is opened: a pipe would be waited at for ever.
+    let metadata = fs::metadata(path).map_err(|error| unread(&error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(unread("expected a plain file"));
+    }
+    if is_open(&metadata) {
+        return Err(unread("others may read it; chmod 600 it"));
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| unread(&error.to_string()))?;
+    let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|error| unread(&error.to_string()))?;
+    Ok(Secret::new(text))
+}
 
 /// A coin that the node has named.
 #[derive(Debug, Clone)]
@@ -44,6 +80,18 @@ pub(super) struct Coin {
 pub(super) struct Purse {
     pub(super) coins: Vec<Coin>,
     pub(super) tip: BlockId,
+}
+
+impl Purse {
+    /// Satoshis that the coins are worth when spending each takes this fee; those that are worth
+    /// no more than it are left out.
+    pub(super) fn worth(&self, fee: u64) -> u64 {
+        let worth = |coin: &Coin| {
+            let vout = usize::try_from(coin.outpoint.vout).ok()?;
+            Some(coin.transaction.output.get(vout)?.value.to_sat().saturating_sub(fee))
+        };
+        self.coins.iter().filter_map(worth).fold(0, u64::saturating_add)
+    }
 }
 
 /// What a transaction is to do.
@@ -115,6 +163,13 @@ impl Custody {
         let script =
             |index| wallet.peek_address(KeychainKind::External, index).address.script_pubkey();
         Ok((0..count).map(script).collect())
+    }
+
+    /// Most virtual bytes of an input that spends one of the coins.
+    pub(super) fn input_bytes(&self) -> Result<u64, PayoutError> {
+        let satisfied = self.descriptor.max_weight_to_satisfy();
+        let satisfied = satisfied.map_err(|error| refused(error.to_string()))?;
+        Ok(INPUT_BYTES.saturating_add(satisfied.to_vbytes_ceil()))
     }
 
     /// Makes a transaction, signed where there are keys.
@@ -210,4 +265,25 @@ fn spent(psbt: &Psbt) -> Result<Sats, PayoutError> {
 fn whole(psbt: Psbt) -> Result<Vec<u8>, PayoutError> {
     let tx = psbt.extract_tx().map_err(|error| refused(format!("the PSBT: {error}")))?;
     Ok(serialize(&tx))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_others_may_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("descriptor");
+        fs::write(&path, "wpkh(secret)\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let why = read_secret(&path).unwrap_err().to_string();
+        assert!(why.contains("descriptor: others may read it; chmod 600"), "{why}");
+        assert!(!why.contains("secret"), "{why}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read_secret(&path).unwrap().expose(), "wpkh(secret)\n");
+        assert!(read_secret(dir.path()).unwrap_err().to_string().contains("a plain file"));
+    }
 }

@@ -4,7 +4,7 @@
 //! ledger.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -50,7 +50,7 @@ pub fn load_or_create(path: &Path) -> Result<SigningKey, KeyError> {
         // Before it is opened: a pipe would be waited at for ever.
         Ok(metadata) if !metadata.is_file() => return Err(KeyError::NotAKey(path.to_owned())),
         Ok(metadata) => {
-            if metadata.permissions().mode() & 0o077 != 0 && stands(Defence::PoolKeyFile) {
+            if is_open(&metadata) {
                 return Err(KeyError::Open(path.to_owned()));
             }
         }
@@ -61,6 +61,11 @@ pub fn load_or_create(path: &Path) -> Result<SigningKey, KeyError> {
     let key = read.ok().and_then(|_| hex::decode(text.trim_end()).ok());
     let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
     Ok(SigningKey::from_bytes(&key.ok_or_else(|| KeyError::NotAKey(path.to_owned()))?))
+}
+
+/// Whether others than its owner may do something with a file that is to be secret.
+pub(crate) fn is_open(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o077 != 0 && stands(Defence::PoolKeyFile)
 }
 
 /// Writes a new key and gives it its name unless another has that by then.
