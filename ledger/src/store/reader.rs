@@ -181,7 +181,6 @@ impl Reader {
         self.ask("reading hours of energy", |conn| energy_hours(conn, from, to))
     }
 
-    /// Runs `question` in one read transaction, with the shares that the tables have not.
     /// What a worker did in each ten minutes, of those that end after `after` and no later than
     /// `last`; where it did nothing there is none. O(workers) for each.
     ///
@@ -204,6 +203,7 @@ impl Reader {
         self.ask("reading aggregates", aggregate::kept)
     }
 
+    /// Runs `question` in one read transaction, with the shares that the tables have not.
     fn ask_with_tail<T>(
         &self,
         doing: &str,

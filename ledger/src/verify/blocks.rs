@@ -4,6 +4,7 @@ use super::audit::{Audit, Fault, expect, length, nth, nth_mut};
 use super::body::Body;
 use super::chain;
 use super::commitment;
+use super::direct::{self, Payment};
 use super::money::{self, Credit, Terms};
 use super::pow;
 use super::windows::{Rule, Took};
@@ -21,8 +22,8 @@ pub(super) struct Block {
     pub(super) slice: u64,
     /// What it was paid for, once it is settled.
     pub(super) took: Option<Took>,
-    /// What its coinbase pays itself: account, script, satoshis.
-    direct: Vec<(u32, Vec<u8>, u64)>,
+    /// What its coinbase pays to accounts itself.
+    direct: Vec<Payment>,
     network_work: u128,
     terms: Terms,
 }
@@ -66,11 +67,8 @@ impl Audit<'_> {
         let inspected = chain::inspect(data)?;
         expect("hash", hex::encode(hash), hex::encode(inspected.hash))?;
         expect("reward", block.terms.reward, inspected.coinbase_value)?;
-        for (account, script, sats) in &block.direct {
-            if !inspected.outputs.contains(&(*sats, script.clone())) {
-                return Err(format!("its coinbase does not pay account {account} {sats} satoshis"));
-            }
-        }
+        self.paid_directly(&inspected.outputs, &block.direct)
+            .map_err(|problem| format!("its {problem}"))?;
         let bits = pow::bits_of(&inspected.header);
         let asked =
             self.work_of_bits(bits).ok_or_else(|| format!("its bits {bits:08x} ask nothing"))?;
@@ -93,6 +91,18 @@ impl Audit<'_> {
         Ok(())
     }
 
+    /// What the coinbase pays to accounts itself, against its outputs and the accounts' addresses.
+    fn paid_directly(&self, outputs: &[(u64, Vec<u8>)], direct: &[Payment]) -> Result<(), String> {
+        direct::check_outputs(outputs, direct)?;
+        for payment in direct {
+            let id = payment.account;
+            let account = nth(&self.accounts, id);
+            let account = account.ok_or_else(|| format!("coinbase pays account {id}: not open"))?;
+            payment.check_name(&account.name)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn block_submitted(&mut self, body: &Body) -> Result<(), Fault> {
         let block = self.block(body)?;
         if block.state == "candidate" {
@@ -108,7 +118,7 @@ impl Audit<'_> {
         let must = if block.rule == Rule::Reserve {
             money::to_reserve(block.terms)
         } else {
-            let direct = block.direct.iter().map(|(account, _, sats)| (*account, *sats));
+            let direct = block.direct.iter().map(|payment| (payment.account, payment.sats));
             money::paid_directly(money::credits(block.terms, &weights), direct)?
         };
         let window = weights.values().fold(0_u128, |sum, weight| sum.saturating_add(*weight));
@@ -190,10 +200,10 @@ impl Audit<'_> {
     }
 }
 
-fn direct_of(body: &Body) -> Result<Vec<(u32, Vec<u8>, u64)>, String> {
+fn direct_of(body: &Body) -> Result<Vec<Payment>, String> {
     let one = |pay: Body| {
         let script = hex::decode(pay.text("script")?).map_err(|error| error.to_string())?;
-        Ok((pay.number("account")?, script, pay.decimal("sats")?))
+        Ok(Payment { account: pay.number("account")?, script, sats: pay.decimal("sats")? })
     };
     body.list("direct")?.into_iter().map(one).collect()
 }

@@ -3,10 +3,11 @@
 //!
 //! What it checks: every share's header is hashed again and must prove the work that it was
 //! credited with, at the network work of its own bits, and stand in the log once; the sums,
-//! rows and roots of slices; the blocks expected of each account's shares; every found block's header, proof of work, merkle root and coinbase
-//! value; who may have become what when; every credit of every settlement to the satoshi;
-//! balances, totals, readings, covered work, pins, leases; every payout's transaction, output by
-//! output, and every threshold's signature; and the file itself.
+//! rows and roots of slices; the blocks expected of each account's shares; every found block's
+//! header, proof of work, merkle root and coinbase value, and that what its coinbase pays accounts
+//! itself goes to the addresses that name them; who may have become what when; every credit of
+//! every settlement to the satoshi; balances, totals, readings, covered work, pins, leases; every
+//! payout's transaction, output by output, and every threshold's signature; and the file itself.
 //!
 //! It shares no function with what it checks: records are decoded, roots and windows computed
 //! and amounts divided by other algorithms than the ledger's (windows are walked share by share
@@ -26,6 +27,7 @@ pub mod bundle;
 mod chain;
 mod commitment;
 mod compare;
+mod direct;
 mod meters;
 mod money;
 mod payouts;

@@ -6,16 +6,14 @@
 //! It deliberately cannot know which coins were worth what, nor what is on the chain.
 
 use std::collections::{BTreeMap, HashMap};
-use std::str::FromStr;
 
 use bip322::Verification;
-use bitcoin::Address;
-use bitcoin::address::NetworkUnchecked;
 use defences::{Defence, stands};
 
 use super::audit::{Audit, Fault, expect, length, nth, nth_mut};
 use super::body::Body;
 use super::chain::Cursor;
+use super::direct::script;
 use super::pow::double_sha256;
 use crate::store::RawEvent;
 
@@ -374,11 +372,4 @@ fn transaction(cursor: &mut Cursor<'_>) -> Result<Parts, String> {
     let lock_time: [u8; 4] = cursor.array()?;
     let id = double_sha256(&[&version, body, &lock_time].concat());
     Ok(Parts { id, spends, outputs, signed })
-}
-
-/// The output script of an address.
-fn script(address: &str) -> Result<Vec<u8>, String> {
-    let parsed = Address::<NetworkUnchecked>::from_str(address);
-    let parsed = parsed.map_err(|error| format!("{address:?} is no address: {error}"))?;
-    Ok(parsed.assume_checked().script_pubkey().into_bytes())
 }

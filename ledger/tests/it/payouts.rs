@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{
     Address, Amount, KnownHrp, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid,
-    WPubkeyHash, Witness, absolute::LockTime, consensus::encode::serialize, transaction::Version,
+    Witness, absolute::LockTime, consensus::encode::serialize, transaction::Version,
 };
 use ledger::{
     Ledger, Payment, PayoutId, PayoutPlan, PayoutState, PayoutTransaction, Reader, Refusal, Scheme,
@@ -16,7 +16,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use units::{Sats, UnixMillis};
 
-use crate::support::{Forge, assert_sound, refused, sats, settings, spoil_projections, tables};
+use crate::support::{
+    Forge, address, assert_sound, refused, sats, settings, spoil_projections, tables,
+};
 
 const REWARD: u64 = 1_000_000;
 const FEE: u64 = 1_000;
@@ -26,11 +28,6 @@ struct Desk {
     ledger: Ledger,
     forge: Forge,
     coins: u64,
-}
-
-fn address(number: u8) -> Address {
-    let hash = WPubkeyHash::from_byte_array([number; 20]);
-    Address::from_script(&ScriptBuf::new_p2wpkh(&hash), bitcoin::Network::Regtest).unwrap()
 }
 
 fn custody() -> String {

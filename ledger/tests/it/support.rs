@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bitcoin::hashes::Hash as _;
+use bitcoin::{Address, Network, ScriptBuf, WPubkeyHash};
 use ledger::{
     BlockId, Candidate, Direct, Ledger, LedgerError, Reader, Scheme, Settings, Share, SliceIndex,
     WorkerId, verify,
@@ -49,6 +51,18 @@ pub(crate) const fn pplns(window_hundredths: u32) -> Scheme {
 
 pub(crate) fn sats(amount: u64) -> Sats {
     Sats::from_sat(amount).unwrap()
+}
+
+/// An address, another one for each number.
+pub(crate) fn address(number: u8) -> Address {
+    let hash = WPubkeyHash::from_byte_array([number; 20]);
+    Address::from_script(&ScriptBuf::new_p2wpkh(&hash), Network::Regtest).unwrap()
+}
+
+/// A payment by a coinbase to the account that this address names.
+pub(crate) fn direct(to: &Address, amount: u64) -> Direct {
+    let script = to.script_pubkey().into_bytes();
+    Direct { account: to.to_string(), script, sats: sats(amount) }
 }
 
 impl World {
@@ -195,19 +209,11 @@ impl Forge {
         finder: WorkerId,
         slice: u64,
         reward: u64,
-        direct: &[(&str, u64)],
+        direct: &[Direct],
     ) -> Candidate {
         self.serial += 1;
-        let rest = reward - direct.iter().map(|(_, sats)| sats).sum::<u64>();
+        let rest = reward - direct.iter().map(|one| one.sats.to_sat()).sum::<u64>();
         let halves = [rest / 2, rest - rest / 2].map(|half| (half, vec![0x51]));
-        let direct: Vec<_> = direct
-            .iter()
-            .map(|(account, pays)| Direct {
-                account: (*account).to_owned(),
-                script: format!("\u{1}{account}").into_bytes(),
-                sats: sats(*pays),
-            })
-            .collect();
         let own = direct.iter().map(|one| (one.sats.to_sat(), one.script.clone()));
         let outputs: Vec<_> = halves.into_iter().chain(own).collect();
         let root = self.roots.get(&slice).copied().unwrap_or_default();
@@ -225,7 +231,7 @@ impl Forge {
             network_work: Work::new(NETWORK_WORK),
             finder,
             committed_slice: SliceIndex::new(slice),
-            direct,
+            direct: direct.to_vec(),
             block,
             at: self.now(),
         }

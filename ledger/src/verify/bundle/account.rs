@@ -85,6 +85,9 @@ fn read(
     if let Some(asked) = asked.filter(|asked| *asked != name) {
         return Err(format!("it is of the account {name:?}, should be {asked:?}").into());
     }
+    if let Some(block) = &block {
+        block.check_name(id, &name)?;
+    }
     let mut sums = Sums {
         shares: 0,
         work: 0,

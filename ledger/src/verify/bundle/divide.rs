@@ -10,6 +10,7 @@ use super::Fault;
 use super::lines::Credit;
 use super::terms::Terms;
 use super::window::Weights;
+use crate::verify::direct::Payment;
 
 /// The credits that must be, in rising order of account, and of an account the fee first.
 pub(super) fn credits(terms: &Terms, weights: &Weights) -> Result<Vec<Credit>, Fault> {
@@ -30,7 +31,7 @@ pub(super) fn credits(terms: &Terms, weights: &Weights) -> Result<Vec<Credit>, F
     } else {
         credits.extend(parts(rest, weights)?);
     }
-    for (account, satoshis) in &terms.direct {
+    for Payment { account, sats: satoshis, .. } in &terms.direct {
         let own = credits
             .iter_mut()
             .find(|credit| (credit.account, credit.purpose) == (*account, "share"));

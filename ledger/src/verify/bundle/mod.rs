@@ -5,7 +5,8 @@
 //! the scheme's name: the one place that a new scheme changes) and `divide.rs` (satoshis).
 //!
 //! It shares no function with settlement or export; with the audit of a ledger it shares what reads
-//! headers, coinbases and roots. It stops at the first thing that is wrong, and says its line.
+//! headers, coinbases (and whom they pay) and roots. It stops at the first thing that is wrong, and
+//! says its line.
 //!
 //! What it deliberately does not do: it cannot know whether a block is on the chain (a node does),
 //! and where a bundle has no block, whether its newest root is the one that the pool shows to others.
@@ -131,6 +132,7 @@ fn read_block(
     let shares = lines.begin("block")?;
     let terms = Terms::read(lines, hash)?;
     let accounts = lines.accounts()?;
+    terms.check_names(&accounts)?;
     let mut window = Window::of(&terms)?;
     let mut walk = Walk::new(&accounts, sample.of(shares));
     while let Some(slice) = lines.slice()? {

@@ -1,12 +1,15 @@
 //! The block of a bundle: its header, its coinbase, and the terms that it is settled by.
 
+use std::collections::BTreeMap;
+
 use units::U256;
 
 use super::Fault;
-use super::lines::{Hex, Lines};
+use super::lines::{DirectLine, Hex, Lines};
 use super::walk::Head;
 use crate::block::display_hex;
 use crate::types::BlockId;
+use crate::verify::direct::{self, Payment};
 use crate::verify::{chain, commitment, pow};
 
 /// What a block is settled by.
@@ -22,8 +25,8 @@ pub(super) struct Terms {
     pub(super) window_hundredths: u32,
     pub(super) fee_basis_points: u16,
     pub(super) fee_account: u32,
-    /// What the coinbase pays itself: account and satoshis, in rising order of account.
-    pub(super) direct: Vec<(u32, u64)>,
+    /// What the coinbase pays to accounts itself: each has an output of its own.
+    pub(super) direct: Vec<Payment>,
     commitment: Option<[u8; 32]>,
 }
 
@@ -65,17 +68,12 @@ impl Terms {
             let (said, pays) = (block.reward.0, coinbase.value);
             return Err(format!("the reward is {said}, but the coinbase pays {pays}").into());
         }
-        let mut direct = Vec::with_capacity(block.direct.len());
-        for pay in block.direct {
-            let output = (pay.satoshis.0, pay.script);
-            if !coinbase.outputs.contains(&output) {
-                let (id, sats) = (pay.account, output.0);
-                return Err(
-                    format!("the coinbase does not pay account {id} {sats} satoshis").into()
-                );
-            }
-            direct.push((pay.account, output.0));
-        }
+        let payment = |pay: DirectLine| {
+            let (account, sats) = (pay.account, pay.satoshis.0);
+            Payment { account, script: pay.script, sats }
+        };
+        let direct: Vec<_> = block.direct.into_iter().map(payment).collect();
+        direct::check_outputs(&coinbase.outputs, &direct).map_err(the)?;
         Ok(Self {
             hash,
             height: block.height,
@@ -92,6 +90,24 @@ impl Terms {
         })
     }
 
+    /// That what the coinbase pays to accounts itself goes to the addresses that name them.
+    pub(super) fn check_names(&self, accounts: &BTreeMap<u32, String>) -> Result<(), Fault> {
+        for payment in &self.direct {
+            let id = payment.account;
+            let name = accounts.get(&id).ok_or_else(|| format!("account {id} has no name"))?;
+            payment.check_name(name).map_err(the)?;
+        }
+        Ok(())
+    }
+
+    /// The same for this account alone.
+    pub(super) fn check_name(&self, id: u32, name: &str) -> Result<(), Fault> {
+        for payment in self.direct.iter().filter(|payment| payment.account == id) {
+            payment.check_name(name).map_err(the)?;
+        }
+        Ok(())
+    }
+
     /// That the coinbase commits to the newest slice of the bundle, and the terms name it.
     pub(super) fn check_commitment(&self, newest: Option<Head>) -> Result<(), Fault> {
         let index = newest.map_or(0, |newest| newest.index);
@@ -103,4 +119,8 @@ impl Terms {
         let required = newest.is_none_or(|newest| newest.form > 1);
         Ok(commitment::check(self.commitment, index, &root, required)?)
     }
+}
+
+fn the(problem: String) -> String {
+    format!("the {problem}")
 }
