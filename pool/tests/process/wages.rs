@@ -1,14 +1,18 @@
 //! Pay per share on a real chain: shares become balances as slices close, out of a reserve that is
 //! never used up, and a pool that can pay for no more gives no work.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use ledger::Reader;
+use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::{
     real::{configure, rpc},
-    support::{ADDRESS, Miner, Pool, node::Node},
+    support::{ADDRESS, Miner, PATIENCE, Pool, node::Node},
     verify,
 };
 
@@ -91,6 +95,47 @@ async fn pps_pays_until_the_reserve_is_used_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fpps_pays_until_the_reserve_is_used_up() {
     pays_until_the_reserve_is_used_up("fpps").await;
+}
+
+/// Work before a halving is paid by the subsidy before it: its slice ends with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_ends_with_its_subsidy() {
+    let Some(node) = Node::start(None).await else { return };
+    // regtest halves every 150 blocks.
+    node.client.call("generatetoaddress", json!([148, ADDRESS])).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let config = configure(path, &rpc(node.port, &node));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let keys = "[payout]\nscheme = \"pps\"\nreserve = \"1000\"\nfee_percent = \"2\"";
+    let text = text.replace("[payout]", keys).replace("= 0.2", "= 3");
+    std::fs::write(&config, text).unwrap();
+    let pool = Pool::run(&config);
+    let mut miner = Miner::connect_as(pool.stratum, &format!("{MINER}.rig"));
+    block_in_place(|| {
+        let last = miner.next_job(None);
+        let solution = miner.solve(&last);
+        miner.send(&solution).unwrap();
+        let halved = miner.next_job(Some(&last.id));
+        let solution = miner.solve(&halved);
+        miner.send(&solution).unwrap();
+    });
+    assert!(block_in_place(|| pool.stop()));
+    let heights: Vec<u32> = crate::real::blocks(path).iter().map(|block| block.height).collect();
+    assert_eq!(heights, [149, 150]);
+    // What the pool did not come to pay for, the next start pays.
+    let pool = Pool::run(&config);
+    // A share is worth two blocks here.
+    let paid = 2 * (COIN * 49 + COIN * 49 / 2);
+    block_in_place(|| {
+        let start = Instant::now();
+        while money(path).0 < paid && start.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert_eq!(money(path), (paid, COIN * 1_000 - paid));
+    assert!(block_in_place(|| pool.stop()));
+    verify(path);
 }
 
 #[tokio::test(flavor = "multi_thread")]
