@@ -105,15 +105,31 @@ pub(crate) fn shares(bytes: &[u8]) -> Result<Vec<Share>, LedgerError> {
     read_whole(bytes).ok_or_else(|| LedgerError::damaged("a batch of shares is not whole"))
 }
 
+/// A batch taken apart: what its shares point to, and they.
+struct Tables<'a> {
+    blocks: &'a [[u8; BLOCK_BYTES]],
+    works: &'a [[u8; WORK_BYTES]],
+    instants: &'a [[u8; INSTANT_BYTES]],
+    shares: &'a [[u8; SHARE_BYTES]],
+}
+
+impl<'a> Tables<'a> {
+    /// `None` where the bytes are not a whole batch.
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        let (head, mut rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let mut head = head.as_slice();
+        let mut count = || usize::try_from(u32::from_be_bytes(take(&mut head))).ok();
+        let (blocks, works, instants) = (count()?, count()?, count()?);
+        let blocks = cut::<BLOCK_BYTES>(&mut rest, blocks)?;
+        let works = cut::<WORK_BYTES>(&mut rest, works)?;
+        let instants = cut::<INSTANT_BYTES>(&mut rest, instants)?;
+        let (shares, tail) = rest.as_chunks::<SHARE_BYTES>();
+        tail.is_empty().then_some(Self { blocks, works, instants, shares })
+    }
+}
+
 fn read_whole(bytes: &[u8]) -> Option<Vec<Share>> {
-    let (head, mut rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-    let mut head = head.as_slice();
-    let mut count = || usize::try_from(u32::from_be_bytes(take(&mut head))).ok();
-    let (blocks, works, instants) = (count()?, count()?, count()?);
-    let blocks = cut::<BLOCK_BYTES>(&mut rest, blocks)?;
-    let works = cut::<WORK_BYTES>(&mut rest, works)?;
-    let instants = cut::<INSTANT_BYTES>(&mut rest, instants)?;
-    let (shares, tail) = rest.as_chunks::<SHARE_BYTES>();
+    let Tables { blocks, works, instants, shares } = Tables::of(bytes)?;
     let whole = |share: &[u8; SHARE_BYTES]| {
         let mut fields = share.as_slice();
         let worker = WorkerId::new(u32::from_be_bytes(take(&mut fields)));
@@ -137,18 +153,11 @@ fn read_whole(bytes: &[u8]) -> Option<Vec<Share>> {
             header: parts.header(),
         })
     };
-    if tail.is_empty() { shares.iter().map(whole).collect() } else { None }
+    shares.iter().map(whole).collect()
 }
 
 fn read(bytes: &[u8]) -> Option<Vec<Entry>> {
-    let (head, mut rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-    let mut head = head.as_slice();
-    let mut count = || usize::try_from(u32::from_be_bytes(take(&mut head))).ok();
-    let (blocks, works, instants) = (count()?, count()?, count()?);
-    let blocks = cut::<BLOCK_BYTES>(&mut rest, blocks)?;
-    let works = cut::<WORK_BYTES>(&mut rest, works)?;
-    let instants = cut::<INSTANT_BYTES>(&mut rest, instants)?;
-    let (shares, tail) = rest.as_chunks::<SHARE_BYTES>();
+    let Tables { blocks, works, instants, shares } = Tables::of(bytes)?;
     let entry = |share: &[u8; SHARE_BYTES]| {
         let mut fields = share.as_slice();
         let worker = WorkerId::new(u32::from_be_bytes(take(&mut fields)));
@@ -158,7 +167,7 @@ fn read(bytes: &[u8]) -> Option<Vec<Entry>> {
         let network_work = u128::from_be_bytes(*block.last_chunk()?);
         Some(Entry { worker, work: u128::from_be_bytes(*work), network_work, at })
     };
-    if tail.is_empty() { shares.iter().map(entry).collect() } else { None }
+    shares.iter().map(entry).collect()
 }
 
 /// A table of `count` things, taken off the front of `rest`.
