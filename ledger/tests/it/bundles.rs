@@ -1,19 +1,19 @@
 //! Exported bundles: what comes out of a ledger is believed, and every named falsehood is refused
-//! with its reason.
+//! with its reason. An account's are in `account_bundles.rs`.
 
 use ledger::verify::bundle::{self, AccountProof, BlockProof, BundleError, Sample};
 use ledger::{BlockId, Exporter, Over, Scheme};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{REWARD, World, address, direct, pplns};
+use crate::support::{REWARD, World, pplns};
 
 /// A bundle as lines.
 #[derive(Clone)]
-struct Lines(Vec<Value>);
+pub(crate) struct Lines(pub(crate) Vec<Value>);
 
 /// Three accounts, six slices, and a window of 512 hashes that begins inside slice 3.
-fn world(scheme: Scheme) -> (World, BlockId) {
+pub(crate) fn world(scheme: Scheme) -> (World, BlockId) {
     let mut world = World::new(scheme);
     let workers = ["alice", "bob", "carol"].map(|name| world.worker(name, "rig"));
     let [alice, bob, carol] = workers;
@@ -30,34 +30,34 @@ fn world(scheme: Scheme) -> (World, BlockId) {
     (world, hash)
 }
 
-fn exported(world: &World, hash: &BlockId) -> Vec<u8> {
+pub(crate) fn exported(world: &World, hash: &BlockId) -> Vec<u8> {
     let mut out = Vec::new();
     Exporter::open(&world.path()).unwrap().block(hash, &mut out).unwrap();
     out
 }
 
-fn check(bytes: &[u8]) -> Result<BlockProof, BundleError> {
+pub(crate) fn check(bytes: &[u8]) -> Result<BlockProof, BundleError> {
     bundle::block(&mut &*bytes, None, Sample::All)
 }
 
-fn proof_of(world: &World, account: &str, over: Over<'_>, with_shares: bool) -> Vec<u8> {
+pub(crate) fn proof_of(world: &World, account: &str, over: Over<'_>, with_shares: bool) -> Vec<u8> {
     let mut out = Vec::new();
     Exporter::open(&world.path()).unwrap().account(account, over, with_shares, &mut out).unwrap();
     out
 }
 
-fn check_account(bytes: &[u8]) -> Result<AccountProof, BundleError> {
+pub(crate) fn check_account(bytes: &[u8]) -> Result<AccountProof, BundleError> {
     bundle::account(&mut &*bytes, None, None, Sample::All)
 }
 
 impl Lines {
-    fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).unwrap();
         Self(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }
 
     /// As a liar would write them: the last line counts what is there.
-    fn bytes(mut self) -> Vec<u8> {
+    pub(crate) fn bytes(mut self) -> Vec<u8> {
         let lines = self.0.len() - 1;
         if let Some(end) = self.0.last_mut().filter(|end| end["kind"] == "end") {
             end["lines"] = json!(lines);
@@ -66,33 +66,33 @@ impl Lines {
     }
 
     /// Where the lines of a kind are.
-    fn all(&self, kind: &str) -> Vec<usize> {
+    pub(crate) fn all(&self, kind: &str) -> Vec<usize> {
         (0..self.0.len()).filter(|at| self.0[*at]["kind"] == kind).collect()
     }
 
     /// The `nth` line of a kind.
-    fn nth(&mut self, kind: &str, nth: usize) -> &mut Value {
+    pub(crate) fn nth(&mut self, kind: &str, nth: usize) -> &mut Value {
         let at = self.all(kind)[nth];
         &mut self.0[at]
     }
 
-    fn set(&mut self, kind: &str, nth: usize, key: &str, value: impl Into<Value>) {
+    pub(crate) fn set(&mut self, kind: &str, nth: usize, key: &str, value: impl Into<Value>) {
         let line = self.nth(kind, nth);
         assert!(line.get(key).is_some(), "there is no {key} in {line}");
         line[key] = value.into();
     }
 
-    fn text(&mut self, kind: &str, nth: usize, key: &str) -> String {
+    pub(crate) fn text(&mut self, kind: &str, nth: usize, key: &str) -> String {
         self.nth(kind, nth)[key].as_str().unwrap().to_owned()
     }
 
-    fn remove(&mut self, kind: &str, nth: usize) {
+    pub(crate) fn remove(&mut self, kind: &str, nth: usize) {
         let at = self.all(kind)[nth];
         self.0.remove(at);
     }
 
     /// Takes out a slice with all that belongs to it.
-    fn remove_slice(&mut self, nth: usize) {
+    pub(crate) fn remove_slice(&mut self, nth: usize) {
         let at = self.all("slice")[nth];
         let shares = self.0[at]["shares"].as_u64().unwrap();
         let length = (at + 1..self.0.len())
@@ -102,13 +102,13 @@ impl Lines {
         self.add_shares(-i64::try_from(shares).unwrap());
     }
 
-    fn add_shares(&mut self, added: i64) {
+    pub(crate) fn add_shares(&mut self, added: i64) {
         let said = self.0[0]["shares"].as_i64().unwrap();
         self.0[0]["shares"] = json!(said + added);
     }
 
     /// Flips the lowest bit of a hexadecimal digit.
-    fn flip(&mut self, kind: &str, nth: usize, key: &str, digit: usize) {
+    pub(crate) fn flip(&mut self, kind: &str, nth: usize, key: &str, digit: usize) {
         let mut text = self.text(kind, nth, key).into_bytes();
         let value = char::from(text[digit]).to_digit(16).unwrap() ^ 1;
         text[digit] = u8::try_from(char::from_digit(value, 16).unwrap()).unwrap();
@@ -151,7 +151,7 @@ fn a_bundle_of_a_solo_block_and_one_of_an_empty_window_are_believed() {
 }
 
 /// Each falsehood, what it does to a sound bundle, and a part of the reason it is refused for.
-type Falsehood = (&'static str, fn(&mut Lines), &'static str);
+pub(crate) type Falsehood = (&'static str, fn(&mut Lines), &'static str);
 
 const FALSEHOODS: &[Falsehood] = &[
     ("a satoshi more", |it| it.set("credit", 1, "satoshis", "1"), "should be the credit of"),
@@ -428,66 +428,6 @@ fn every_named_falsehood_is_refused_with_its_reason() {
     assert!(FALSEHOODS.len() >= 60);
 }
 
-/// A coinbase pays an account itself: an output of its own, of the script of its name.
-#[test]
-fn every_falsehood_about_a_payment_by_the_coinbase_is_refused_with_its_reason() {
-    let mut world = World::new(pplns(100));
-    let alice = world.worker(&address(1).to_string(), "rig");
-    world.commit(&[(alice, 512)]);
-    world.close();
-    let candidate = world.forge.candidate_paying(alice, 1, 10_000, &[direct(&address(1), 4_000)]);
-    world.ledger.candidate(&candidate).unwrap();
-    world.on_chain(candidate.hash, 1);
-    let sound = exported(&world, &candidate.hash);
-    assert!(check(&sound).is_ok());
-    let falsehoods: &[Falsehood] = &[
-        (
-            "one output is two payments",
-            |it| {
-                let direct = it.nth("block", 0)["direct"].as_array_mut().unwrap();
-                direct.push(direct[0].clone());
-            },
-            "the coinbase does not pay account 1 4000 satoshis once more",
-        ),
-        (
-            "another script",
-            |it| it.nth("block", 0)["direct"][0]["script"] = json!("51"),
-            "the coinbase does not pay account 1 4000 satoshis",
-        ),
-        (
-            "the pool's own output is an account's",
-            |it| {
-                let pool = json!({"account": 1, "script": "51", "satoshis": "3000"});
-                it.nth("block", 0)["direct"] = json!([pool]);
-            },
-            "the coinbase pays account 1 by a script that is not its address's",
-        ),
-        (
-            "another account",
-            |it| it.nth("block", 0)["direct"][0]["account"] = json!(2),
-            "the coinbase cannot pay account 2: \"pool\" is no address",
-        ),
-        (
-            "an account that nobody knows",
-            |it| it.nth("block", 0)["direct"][0]["account"] = json!(3),
-            "account 3 has no name",
-        ),
-        (
-            "another name",
-            |it| it.set("account", 0, "name", address(2).to_string()),
-            "the coinbase pays account 1 by a script that is not its address's",
-        ),
-    ];
-    for (name, change, reason) in falsehoods {
-        let mut lines = Lines::of(&sound);
-        change(&mut lines);
-        let Err(BundleError::Refused { why, .. }) = check(&lines.bytes()) else {
-            panic!("{name}: it was not refused");
-        };
-        assert!(why.contains(reason), "{name}: refused because {why}");
-    }
-}
-
 #[test]
 fn a_bundle_of_another_block_is_refused() {
     let (world, hash) = world(pplns(100));
@@ -564,143 +504,6 @@ fn a_block_that_commits_to_another_slice_is_refused() {
     world.on_chain(hash, 1);
     let error = check(&exported(&world, &hash)).unwrap_err().to_string();
     assert!(error.contains("commits to something else, should be to slice 2"), "{error}");
-}
-
-#[test]
-fn an_accounts_proof_leads_to_the_coinbase() {
-    let (world, hash) = world(pplns(100));
-    let proof = check_account(&proof_of(&world, "alice", Over::Block(&hash), true)).unwrap();
-    assert_eq!((proof.account.as_str(), proof.block, proof.slices), ("alice", Some(hash), (3, 6)));
-    assert_eq!((proof.present, proof.shares, proof.listed, proof.hashed), (4, 12, 12, 12));
-    assert_eq!((proof.work, proof.all_work), (87 + 88 + 89 + 90, 146 + 148 + 150 + 152));
-    assert_eq!(proof.estimate.unwrap().claimed, proof.work);
-    let bytes = proof_of(&world, "carol", Over::Slice(2), false);
-    let proof = check_account(&bytes).unwrap();
-    assert_eq!((proof.block, proof.shares, proof.work, proof.listed), (None, 1, 2, 0));
-    assert_eq!((proof.root, proof.estimate), (world.forge.roots[&2], None));
-    assert!(bundle::account(&mut &*bytes, Some("carol"), None, Sample::All).is_ok());
-    assert!(bundle::account(&mut &*bytes, Some("bob"), None, Sample::All).is_err());
-    // Slice 7 is bob's alone: alice's proof is the slice without her.
-    let proof = check_account(&proof_of(&world, "alice", Over::Newest, true)).unwrap();
-    assert_eq!((proof.present, proof.work, proof.all_work), (0, 0, 99));
-    let exporter = Exporter::open(&world.path()).unwrap();
-    for (name, over) in [("nobody", Over::Newest), ("bob", Over::Slice(8)), ("bob", Over::Slice(0))]
-    {
-        assert!(exporter.account(name, over, true, &mut Vec::new()).is_err());
-    }
-}
-
-const ACCOUNT_FALSEHOODS: &[Falsehood] = &[
-    ("more work than was rooted", |it| it.set("path", 0, "work", "88"), "the shares sum to 87"),
-    ("more shares than were rooted", |it| it.set("path", 0, "shares", 2), "the shares sum to"),
-    ("another name", |it| it.set("account", 0, "name", "mallory"), "has another root"),
-    ("another position", |it| it.set("path", 0, "position", 1), "another root"),
-    ("a position past the end", |it| it.set("path", 0, "position", 3), "is past the 3 accounts"),
-    (
-        "a path that is too short",
-        |it| it.set("path", 0, "beside", json!([])),
-        "the path is too short",
-    ),
-    (
-        "a path that is too long",
-        |it| {
-            it.nth("path", 0)["beside"].as_array_mut().unwrap().push(json!(["00".repeat(32), "0"]));
-        },
-        "the path is too long",
-    ),
-    (
-        "a neighbour with less work",
-        |it| it.nth("path", 0)["beside"][0][1] = json!("1"),
-        "slice 3 sums to",
-    ),
-    (
-        "neighbours whose work was moved",
-        |it| {
-            it.nth("path", 0)["beside"][0][1] = json!("55");
-            it.nth("path", 0)["beside"][1][1] = json!("4");
-        },
-        "has another root",
-    ),
-    ("other records", |it| it.flip("path", 0, "records", 3), "not those of the account's leaf"),
-    ("a share of another account", |it| it.set("share", 0, "account", 2), "of another account"),
-    (
-        "shares in another order",
-        |it| {
-            let at = it.all("share")[0];
-            it.0.swap(at, at + 1);
-        },
-        "out of order",
-    ),
-    ("a slice with more work", |it| it.set("slice", 0, "work", "147"), "slice 3 sums to 146"),
-    ("a slice with more accounts", |it| it.set("slice", 0, "accounts", 4), ""),
-    ("another root", |it| it.flip("slice", 3, "root", 3), "has another root"),
-    ("a path of another account", |it| it.set("path", 0, "account", 2), "should be 1"),
-    ("a root in the old form", |it| it.set("slice", 0, "form", 1), "proves no account"),
-    (
-        "two accounts",
-        |it| {
-            let account = json!({"kind": "account", "id": 9, "name": "eve"});
-            let at = it.all("account")[0];
-            it.0.insert(at + 1, account);
-        },
-        "it names 2 accounts",
-    ),
-];
-
-#[test]
-fn every_named_falsehood_about_an_account_is_refused_with_its_reason() {
-    let (world, hash) = world(pplns(100));
-    let sound = proof_of(&world, "alice", Over::Block(&hash), true);
-    for (name, change, reason) in ACCOUNT_FALSEHOODS {
-        let mut lines = Lines::of(&sound);
-        change(&mut lines);
-        let bytes = lines.bytes();
-        assert_ne!(bytes, sound, "{name}: nothing was changed");
-        let Err(BundleError::Refused { why, .. }) = check_account(&bytes) else {
-            panic!("{name}: it was not refused");
-        };
-        assert!(why.contains(reason), "{name}: refused because {why}");
-    }
-}
-
-/// A receipt for shares in the open slice is held against the closed one: all of them are there, or
-/// some were left out.
-#[test]
-fn shares_that_a_receipt_was_given_for_are_held_against_the_slice() {
-    let mut world = World::new(pplns(100));
-    let (alice, rig) = (world.worker("alice", "rig"), world.worker("alice", "rig2"));
-    let bob = world.worker("bob", "rig");
-    assert_eq!(world.reader().acknowledged("alice").unwrap(), None);
-    world.commit(&[(bob, 4), (alice, 5), (rig, 6), (bob, 7)]);
-    let receipt = world.reader().acknowledged("alice").unwrap().unwrap();
-    assert_eq!((receipt.slice.get(), receipt.shares, receipt.last_share), (1, 2, 3));
-    assert_eq!(receipt.work.get(), 11);
-    world.commit(&[(alice, 8)]);
-    world.close();
-    let closed = world.reader().acknowledged("alice").unwrap().unwrap();
-    assert_eq!((closed.slice.get(), closed.shares, closed.work.get()), (1, 3, 19));
-    assert_eq!(world.reader().newest_slice().unwrap(), world.ledger.newest_slice());
-    let bytes = proof_of(&world, "alice", Over::Slice(1), true);
-    let check = |mut bytes: &[u8], receipt: &ledger::Acknowledged| {
-        bundle::account(&mut bytes, Some("alice"), Some(receipt), Sample::All)
-    };
-    assert!(check(&bytes, &receipt).is_ok() && check(&bytes, &closed).is_ok());
-    for (spoil, reason) in [
-        (
-            (|it| it.shares = 4) as fn(&mut ledger::Acknowledged),
-            "the 4 shares of the receipt are not",
-        ),
-        (|it| it.records[0] ^= 1, "the 2 shares of the receipt are not the first in slice 1"),
-        (|it| it.work = units::Work::new(12), "the 2 shares of the receipt are not"),
-        (|it| it.slice = ledger::SliceIndex::new(2), "receipt in slice 2 are missing"),
-    ] {
-        let mut other = receipt.clone();
-        spoil(&mut other);
-        let error = check(&bytes, &other).unwrap_err().to_string();
-        assert!(error.contains(reason), "{error}");
-    }
-    let sums = proof_of(&world, "alice", Over::Slice(1), false);
-    assert!(check(&sums, &receipt).unwrap_err().to_string().contains("are missing"));
 }
 
 #[test]

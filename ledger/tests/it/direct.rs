@@ -1,10 +1,12 @@
 //! Blocks whose coinbase pays accounts itself.
 
 use bitcoin::{Address, Network};
-use ledger::verify::bundle::{self, Sample};
+use ledger::verify::bundle::{self, BundleError, Sample};
 use ledger::{BlockId, Direct, Exporter, LedgerError, Over, SliceIndex, verify};
+use serde_json::json;
 use units::UnixMillis;
 
+use crate::bundles::{Falsehood, Lines, check, exported};
 use crate::support::{World, address, direct, pplns};
 
 const REWARD: u64 = 10_000;
@@ -192,4 +194,64 @@ fn the_window_of_a_slice_is_what_its_block_pays_by() {
     world.commit(&[(bob, 500)]);
     world.close();
     assert_eq!(world.reader().window(pplns(100), slice).unwrap(), window);
+}
+
+/// A coinbase pays an account itself: an output of its own, of the script of its name.
+#[test]
+fn every_falsehood_about_a_payment_by_the_coinbase_is_refused_with_its_reason() {
+    let mut world = World::new(pplns(100));
+    let alice = world.worker(&address(1).to_string(), "rig");
+    world.commit(&[(alice, 512)]);
+    world.close();
+    let candidate = world.forge.candidate_paying(alice, 1, 10_000, &[direct(&address(1), 4_000)]);
+    world.ledger.candidate(&candidate).unwrap();
+    world.on_chain(candidate.hash, 1);
+    let sound = exported(&world, &candidate.hash);
+    assert!(check(&sound).is_ok());
+    let falsehoods: &[Falsehood] = &[
+        (
+            "one output is two payments",
+            |it| {
+                let direct = it.nth("block", 0)["direct"].as_array_mut().unwrap();
+                direct.push(direct[0].clone());
+            },
+            "the coinbase does not pay account 1 4000 satoshis once more",
+        ),
+        (
+            "another script",
+            |it| it.nth("block", 0)["direct"][0]["script"] = json!("51"),
+            "the coinbase does not pay account 1 4000 satoshis",
+        ),
+        (
+            "the pool's own output is an account's",
+            |it| {
+                let pool = json!({"account": 1, "script": "51", "satoshis": "3000"});
+                it.nth("block", 0)["direct"] = json!([pool]);
+            },
+            "the coinbase pays account 1 by a script that is not its address's",
+        ),
+        (
+            "another account",
+            |it| it.nth("block", 0)["direct"][0]["account"] = json!(2),
+            "the coinbase cannot pay account 2: \"pool\" is no address",
+        ),
+        (
+            "an account that nobody knows",
+            |it| it.nth("block", 0)["direct"][0]["account"] = json!(3),
+            "account 3 has no name",
+        ),
+        (
+            "another name",
+            |it| it.set("account", 0, "name", address(2).to_string()),
+            "the coinbase pays account 1 by a script that is not its address's",
+        ),
+    ];
+    for (name, change, reason) in falsehoods {
+        let mut lines = Lines::of(&sound);
+        change(&mut lines);
+        let Err(BundleError::Refused { why, .. }) = check(&lines.bytes()) else {
+            panic!("{name}: it was not refused");
+        };
+        assert!(why.contains(reason), "{name}: refused because {why}");
+    }
 }

@@ -1,6 +1,8 @@
 //! The ledger as its users see it: real headers, real blocks, real files.
 
 #[cfg(test)]
+mod account_bundles;
+#[cfg(test)]
 mod aggregates;
 #[cfg(test)]
 mod backup;
