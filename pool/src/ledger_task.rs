@@ -5,18 +5,12 @@
 //! every 5 ms: a lone share waits for one sync, and many share one. Everything that
 //! changes the ledger passes here in order; reading goes through [`ledger::Reader`] elsewhere.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    ops::Range,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, ops::Range, sync::Arc, time::Duration};
 
 use ledger::{
     BlockId, Candidate, Ledger, LedgerError, Payday, Share, SliceHead, UnresolvedBlock, WorkerId,
 };
-use stratum::judge::Reason;
+use stratum::{judge::Reason, v1::server::RequestToken};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use units::{Sats, UnixMillis};
 
@@ -29,6 +23,11 @@ use crate::{
     rates::{Hashrate, Rates},
     user::User,
 };
+
+mod worker;
+
+pub use self::worker::WorkerCell;
+use self::worker::{Baseline, keep};
 
 /// Commands that may wait; past it, connections wait in turn, so pressure reaches the sockets.
 pub const QUEUE_LENGTH: usize = 8192;
@@ -64,12 +63,10 @@ pub enum Command {
         /// Whom to tell.
         home: Mailbox,
     },
-    /// Find or make the worker of an account.
+    /// Find or make a worker's row.
     Register {
-        /// The account: a payout address.
-        account: String,
-        /// The worker's name, may be empty.
-        worker: String,
+        /// The worker, who knows its number afterwards.
+        worker: Arc<WorkerCell>,
         /// The worker's number.
         reply: oneshot::Sender<Result<WorkerId, LedgerError>>,
     },
@@ -120,55 +117,8 @@ pub struct Credit {
     pub from: ShareFrom,
     /// When it was judged, on the monotonic clock.
     pub received: Duration,
-    /// There while its worker may have no row in the ledger.
-    pub first: Option<Box<First>>,
-}
-
-/// What comes with a share whose worker may be new.
-#[derive(Debug)]
-pub struct First {
-    /// The worker.
-    pub worker: Arc<WorkerCell>,
-    /// A report of energy that came before, to be taken before the share: the baseline.
-    pub baseline: Option<Box<Early>>,
-}
-
-/// A worker of a connection. It gets its row in the ledger with its first accepted share: a name
-/// costs proof of work, so that nobody fills the ledger with names.
-#[derive(Debug)]
-pub struct WorkerCell {
-    /// Who.
-    pub user: User,
-    id: OnceLock<WorkerId>,
-}
-
-impl WorkerCell {
-    /// A worker that has proven nothing here yet.
-    #[must_use]
-    pub const fn new(user: User) -> Self {
-        Self { user, id: OnceLock::new() }
-    }
-
-    /// Its number in the ledger, once it is known here.
-    #[must_use]
-    pub fn id(&self) -> Option<WorkerId> {
-        self.id.get().copied()
-    }
-
-    /// Its number in the ledger, asked for and noted.
-    ///
-    /// # Errors
-    /// When the ledger has stopped, or refuses the name.
-    pub async fn register(&self, ledger: &LedgerHandle) -> Result<WorkerId, LedgerUnavailable> {
-        if let Some(id) = self.id() {
-            return Ok(id);
-        }
-        let User { account, worker } = self.user.clone();
-        let ask =
-            |reply| Command::Register { account: account.clone(), worker: worker.clone(), reply };
-        let id = ledger.ask(ask).await?;
-        Ok(*self.id.get_or_init(|| id))
-    }
+    /// Its worker, while that may have no row in the ledger.
+    pub first: Option<Arc<WorkerCell>>,
 }
 
 /// What became of a block.
@@ -446,36 +396,39 @@ impl Writer {
         self.bear(committed.err(), after)
     }
 
-    /// Gives every new worker its number, and takes the reports that waited for that.
+    /// Gives every new worker its number.
     fn settle_names(&mut self, lists: &mut [List]) -> Result<(), LedgerError> {
         let credits = || lists.iter().flat_map(|(list, _)| list);
         let unknown = credits().filter_map(|credit| credit.first.as_deref());
-        let unknown: Vec<&WorkerCell> =
-            unknown.map(|first| &*first.worker).filter(|worker| worker.id().is_none()).collect();
+        let unknown: Vec<&WorkerCell> = unknown.filter(|worker| worker.id().is_none()).collect();
         if !unknown.is_empty() {
             let names = unknown.iter().map(|one| (&*one.user.account, &*one.user.worker));
             let at = self.clock.now().unix;
             let ids = self.ledger.workers(&names.collect::<Vec<_>>(), at)?;
             for (worker, id) in unknown.into_iter().zip(ids) {
-                worker.id.get_or_init(|| id);
+                self.introduce(worker, id);
             }
         }
-        for (list, home) in lists {
-            for credit in list {
-                let Some(first) = &mut credit.first else { continue };
-                let Some(id) = first.worker.id() else { continue };
+        for credit in lists.iter_mut().flat_map(|(list, _)| list) {
+            if let Some(id) = credit.first.as_deref().and_then(WorkerCell::id) {
                 credit.share.worker = id;
-                if let Some(early) = first.baseline.take() {
-                    self.take_report(id, &early, credit.from.peer, home);
-                }
             }
         }
         Ok(())
     }
 
+    /// Tells a worker its number, and takes the report that waited for that: before the first
+    /// share, whichever way its number came.
+    fn introduce(&mut self, worker: &WorkerCell, id: WorkerId) {
+        if let Some(waited) = worker.introduce(id) {
+            let Baseline { token, report, peer, home } = *waited;
+            self.take_report(id, &report, (peer, token), &home);
+        }
+    }
+
     /// Takes a report, unless its worker has proven nothing yet: an agent may report for workers
     /// whose shares come over other connections, so the ledger is asked.
-    fn report(&mut self, early: Box<Early>, peer: PeerKey, home: &Mailbox) {
+    fn report(&mut self, early: Early, peer: PeerKey, home: &Mailbox) {
         let User { account, worker } = &early.worker.user;
         let id = match early.worker.id() {
             Some(id) => Ok(Some(id)),
@@ -483,10 +436,10 @@ impl Writer {
         };
         match id {
             Ok(Some(id)) => {
-                early.worker.id.get_or_init(|| id);
-                self.take_report(id, &early, peer, home);
+                self.introduce(&early.worker, id);
+                self.take_report(id, &early.report, (peer, early.token), home);
             }
-            Ok(None) => home.post(Mail::EnergyEarly(peer, early)),
+            Ok(None) => keep(early, peer, home),
             Err(error) => {
                 tracing::error!("{error}");
                 let why = "the pool could not record the report".to_owned();
@@ -495,10 +448,16 @@ impl Writer {
         }
     }
 
-    fn take_report(&mut self, id: WorkerId, early: &Early, peer: PeerKey, home: &Mailbox) {
+    fn take_report(
+        &mut self,
+        id: WorkerId,
+        report: &str,
+        (peer, token): (PeerKey, RequestToken),
+        home: &Mailbox,
+    ) {
         let now = self.clock.now().unix;
-        let taken = self.desk.take(&mut self.ledger, id, &early.report, now);
-        home.post(Mail::Energy(peer, early.token, taken));
+        let taken = self.desk.take(&mut self.ledger, id, report, now);
+        home.post(Mail::Energy(peer, token, taken));
     }
 
     /// Whether the pool can go on after a commit that ended like this.
@@ -526,10 +485,14 @@ impl Writer {
     fn execute(&mut self, command: Command) {
         match command {
             Command::Shares { .. } => {} // gathered into a batch, never given back
-            Command::Energy { report, peer, home } => self.report(report, peer, &home),
-            Command::Register { account, worker, reply } => {
-                let at = self.clock.now().unix;
-                let _ = reply.send(self.ledger.worker(&account, &worker, at));
+            Command::Energy { report, peer, home } => self.report(*report, peer, &home),
+            Command::Register { worker, reply } => {
+                let (User { account, worker: name }, at) = (&worker.user, self.clock.now().unix);
+                let id = self.ledger.worker(account, name, at);
+                if let Ok(id) = id {
+                    self.introduce(&worker, id);
+                }
+                let _ = reply.send(id);
             }
             Command::CloseSlice(reply) => {
                 let _ = reply.send(self.ledger.close_slice(self.clock.now().unix));

@@ -63,8 +63,6 @@ pub enum Mail {
     Recorded(Box<Credit>),
     /// A report of energy was taken, or why not.
     Energy(PeerKey, RequestToken, Result<(), String>),
-    /// A report of energy came before the worker's first share: it waits for that.
-    EnergyEarly(PeerKey, Box<Early>),
     /// What is kept under the id that a miner gave.
     Resumed(PeerKey, RequestToken, Option<Box<Kept>>),
     /// Extranonces that nobody had.

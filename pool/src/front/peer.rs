@@ -33,7 +33,7 @@ use super::{
 use crate::{
     config::{Ack, HostPort},
     handover::{FrozenPeer, SavedPeer},
-    ledger_task::{Credit, First, WorkerCell},
+    ledger_task::{Credit, WorkerCell},
     proxy_protocol::{self, ProxyError},
     tls::{self, TlsEnd, TlsLink},
     user::User,
@@ -74,17 +74,10 @@ pub(super) struct Peer {
     socket: TcpStream,
     tls: Option<Box<TlsLink>>,
     /// The workers authorized here; a session's key is a place in this list.
-    workers: Vec<Worker>,
+    workers: Vec<Arc<WorkerCell>>,
     /// What the socket had no room for.
     unsent: Option<Box<Unsent>>,
     ending: Option<Box<Ending>>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    cell: Arc<WorkerCell>,
-    /// A report of energy that came before the first share, to be taken with it: the baseline.
-    baseline: Option<Box<Early>>,
 }
 
 #[derive(Debug)]
@@ -241,7 +234,7 @@ impl Peer {
                 Event::StaleBlock { share } => {
                     tracing::info!(peer = %self.address, "a stale share is a block");
                     if let Some(worker) = self.worker(share.worker) {
-                        hall.hand_in(Arc::clone(&worker.cell), share, None);
+                        hall.hand_in(Arc::clone(worker), share, None);
                     }
                 }
                 Event::Authorize { token, user, .. } => {
@@ -273,8 +266,8 @@ impl Peer {
         Ok(())
     }
 
-    fn worker(&mut self, key: WorkerKey) -> Option<&mut Worker> {
-        self.workers.get_mut(usize::try_from(key.get()).ok()?)
+    fn worker(&self, key: WorkerKey) -> Option<&Arc<WorkerCell>> {
+        self.workers.get(usize::try_from(key.get()).ok()?)
     }
 
     fn authorize(&mut self, user: &str, network: Network) -> Result<WorkerKey, String> {
@@ -286,10 +279,10 @@ impl Peer {
 
     /// The session's key for a worker of this connection.
     pub(super) fn key_of(&mut self, user: User) -> WorkerKey {
-        let known = self.workers.iter().position(|worker| worker.cell.user == user);
+        let known = self.workers.iter().position(|worker| worker.user == user);
         let place = known.unwrap_or_else(|| {
             self.workers.reserve_exact(1);
-            self.workers.push(Worker { cell: Arc::new(WorkerCell::new(user)), baseline: None });
+            self.workers.push(Arc::new(WorkerCell::new(user)));
             self.workers.len() - 1
         });
         WorkerKey::new(u32::try_from(place).unwrap_or(u32::MAX))
@@ -298,11 +291,8 @@ impl Peer {
     fn credit(&mut self, token: ShareToken, share: AcceptedShare, hall: &mut Hall, now: Moment) {
         let peer = self.key;
         let Some(worker) = self.worker(share.worker) else { return };
-        let id = worker.cell.id();
-        let first = id.is_none().then(|| {
-            let baseline = worker.baseline.take();
-            Box::new(First { worker: Arc::clone(&worker.cell), baseline })
-        });
+        let id = worker.id();
+        let first = id.is_none().then(|| Arc::clone(worker));
         let credit = Credit {
             share: Share {
                 worker: id.unwrap_or(WorkerId::new(0)),
@@ -317,7 +307,7 @@ impl Peer {
         };
         if share.judged.is_block {
             // A block's race is lost in milliseconds: it goes its own way, and its share after it.
-            hall.hand_in(Arc::clone(&worker.cell), share, Some(Box::new(credit)));
+            hall.hand_in(Arc::clone(worker), share, Some(Box::new(credit)));
         } else {
             hall.credits.add(credit);
         }
@@ -344,11 +334,7 @@ impl Peer {
     ) {
         let peer = self.key;
         let Some(worker) = self.worker(key) else { return };
-        if worker.baseline.is_some() {
-            // Later reports add nothing to the baseline before there is work.
-            return self.session.answer_energy(token, Err(WAITS_FOR_WORK.to_owned()));
-        }
-        let early = Early { token, worker: Arc::clone(&worker.cell), report };
+        let early = Early { token, worker: Arc::clone(worker), report };
         hall.report(Box::new(early), peer, now.mono);
         self.open = self.open.saturating_add(1);
     }
@@ -359,35 +345,23 @@ impl Peer {
         self.session.answer_energy(token, answer);
     }
 
-    /// A report came before its worker's first share: it waits for that. Where the share came
-    /// meanwhile, the report is sent again.
-    pub(super) fn keep_report(&mut self, early: Box<Early>, hall: &mut Hall, now: Moment) {
-        let peer = self.key;
-        let mut workers = self.workers.iter_mut();
-        let worker = workers.find(|worker| Arc::ptr_eq(&worker.cell, &early.worker));
-        let Some(worker) = worker else { return };
-        if worker.cell.id().is_some() {
-            hall.report(early, peer, now.mono);
-        } else if worker.baseline.is_some() {
-            self.answer_energy(early.token, Err(WAITS_FOR_WORK.to_owned()));
-        } else {
-            worker.baseline = Some(early);
-            self.open = self.open.saturating_sub(1);
-        }
+    /// Whether the ledger owes it an answer.
+    pub(super) fn is_open(&self) -> bool {
+        self.owed() > 0
     }
 
-    /// Whether the ledger owes it an answer.
-    pub(super) const fn is_open(&self) -> bool {
-        self.open > 0
+    /// Answers that the ledger owes it: a report that waits for a first share may wait for ever.
+    fn owed(&self) -> u32 {
+        let waiting = self.workers.iter().filter(|worker| worker.is_reported()).count();
+        self.open.saturating_sub(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
     /// Reports that wait for a first share are given back: the next image does not know them.
-    pub(super) fn drop_baselines(&mut self) {
-        for worker in &mut self.workers {
-            if let Some(early) = worker.baseline.take() {
-                let why = "the pool is being renewed: report again".to_owned();
-                self.session.answer_energy(early.token, Err(why));
-            }
+    fn drop_baselines(&mut self) {
+        let forgotten = self.workers.iter().filter_map(|worker| worker.forget_report());
+        for token in forgotten.collect::<Vec<_>>() {
+            let why = "the pool is being renewed: report again".to_owned();
+            self.answer_energy(token, Err(why));
         }
     }
 
@@ -397,10 +371,11 @@ impl Peer {
     /// # Errors
     /// The connection as it was.
     pub(super) fn freeze(
-        self: Box<Self>,
+        mut self: Box<Self>,
         port: SocketAddr,
         now: Moment,
     ) -> Result<FrozenPeer, Box<Self>> {
+        self.drop_baselines();
         if self.tls.is_some() || self.ending.is_some() || self.open > 0 {
             return Err(self);
         }
@@ -509,17 +484,18 @@ impl Peer {
 
     /// Whether it is ending and everything is said, or nobody is there to hear it.
     pub(super) fn is_done(&mut self, hall: &mut Hall, now: Moment) -> bool {
+        let owed = if self.ending.is_some() { self.owed() } else { 0 };
         let Some(ending) = &mut self.ending else { return false };
         // A peer that takes no bytes, or is gone, is owed none.
         if matches!(ending.why, End::SlowReader | End::Io(_)) {
             return true;
         }
         let late = now.mono >= ending.until;
-        if self.open > 0 && !late {
+        if owed > 0 && !late {
             return false;
         }
-        if self.open > 0 {
-            tracing::warn!(peer = %self.address, "{} requests were left unanswered", self.open);
+        if owed > 0 {
+            tracing::warn!(peer = %self.address, "{owed} requests were left unanswered");
         }
         let stopping = matches!(ending.why, End::Stopping);
         if stopping && !std::mem::replace(&mut ending.sent_on, true) {
@@ -558,8 +534,6 @@ impl Peer {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
 }
-
-const WAITS_FOR_WORK: &str = "a report is waiting for this worker's first share";
 
 /// Whether a share was refused for what its miner did, and neither for the time it took nor for
 /// what the pool lacks.

@@ -242,9 +242,6 @@ impl Shard {
                 Mail::Energy(key, token, answer) => {
                     self.with(key, |peer, _| peer.answer_energy(token, answer));
                 }
-                Mail::EnergyEarly(key, early) => {
-                    self.with(key, |peer, hall| peer.keep_report(early, hall, now));
-                }
                 Mail::Resumed(key, token, mut kept) => {
                     self.with(key, |peer, hall| {
                         let kept = kept.take().map(|kept| *kept);
@@ -267,7 +264,6 @@ impl Shard {
                 }
                 Mail::TakeOver(peers, jobs) => self.take_over(peers, &jobs, now),
                 Mail::Freeze(reply) => {
-                    self.peers.each(Peer::drop_baselines);
                     let until = now.mono.saturating_add(FREEZE_LIMIT);
                     self.freezing = Some(Freezing { reply, until });
                 }

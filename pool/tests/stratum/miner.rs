@@ -44,8 +44,13 @@ impl Raw {
     }
 
     pub(crate) fn write(&mut self, line: &Value) {
-        let stream = self.lines.get_mut();
-        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.write_all(std::slice::from_ref(line));
+    }
+
+    /// Several lines in one packet.
+    pub(crate) fn write_all(&mut self, lines: &[Value]) {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.lines.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
     pub(crate) fn send(&mut self, method: &str, params: &Value) {

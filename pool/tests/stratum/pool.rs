@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use config::{Secret, Source};
+use ledger::verify::VerifyReport;
 use pool::{
     clock::Clock,
     config::Config,
@@ -74,13 +75,18 @@ impl Pool {
     }
 
     /// Ends the pool, and says how many shares its ledger holds.
-    pub(crate) async fn stop(mut self) -> u64 {
+    pub(crate) async fn stop(self) -> u64 {
+        self.stop_and_verify().await.shares
+    }
+
+    /// Ends the pool, and says what its ledger holds.
+    pub(crate) async fn stop_and_verify(mut self) -> VerifyReport {
         self.stop.cancel();
         (&mut self.running).await.unwrap().unwrap();
         self.lose_the_node().await;
         let report = ledger::verify::ledger(&self.dir.path().join("pool.sqlite")).unwrap();
         assert!(report.ok, "{:?}", report.problems);
-        report.shares
+        report
     }
 }
 

@@ -1,0 +1,83 @@
+//! Reports of energy and the first share of their worker, in whatever order they meet.
+
+use energy::{
+    SigningKey,
+    meter::{Kind, MeterId, Scope, Tier},
+    report::{EnergyReport, MeterReading},
+};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+use units::{MicroJoules, UnixMillis};
+
+use crate::{
+    EASY,
+    miner::{ADDRESS, Raw},
+    pool::Pool,
+};
+
+/// A plug that has counted so many joules, as a request of this id.
+fn report(id: u64, joules: u64) -> Value {
+    let meter = MeterReading {
+        id: MeterId::new("plug:1").unwrap(),
+        kind: Kind::Plug,
+        scope: Scope::Rig,
+        tier: Tier::METERED,
+        epoch: 1,
+        total: MicroJoules::new(u128::from(joules) * 1_000_000),
+        coverage_ppm: 990_000,
+        uncertainty_ppm: 100_000,
+    };
+    let report = EnergyReport {
+        worker: format!("{ADDRESS}.raw"),
+        at: UnixMillis::new(1_795_309_039_123 + joules),
+        meters: vec![meter],
+        hashes: None,
+    };
+    let signed = report.sign(&SigningKey::from_bytes(&[7; 32])).unwrap();
+    json!({"id": id, "method": "mining.report_energy", "params": [signed]})
+}
+
+fn meet(pool: &Pool) -> Raw {
+    let mut miner = Raw::connect(pool.stratum);
+    let extension = json!([["energy-report"], { "energy-report.version": 1 }]);
+    assert_eq!(miner.ask("mining.configure", &extension)["result"]["energy-report"], true);
+    miner.subscribe(&json!(["raw/1"]));
+    miner.authorize();
+    miner
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_on_the_heels_of_which_the_first_share_comes_is_its_baseline() {
+    let pool = Pool::start(EASY, "").await;
+    block_in_place(|| {
+        let mut miner = meet(&pool);
+        let work = miner.work();
+        let mut shares = work.shares();
+        let share = json!({"id": 2, "method": "mining.submit", "params": shares.next().unwrap()});
+        miner.write_all(&[report(1, 1), share, report(3, 3)]);
+        let mut answers: Vec<Value> = (0..3).map(|_| miner.answer()).collect();
+        answers.sort_by_key(|answer| answer["id"].as_u64());
+        assert!(answers.iter().all(|answer| answer["result"] == true), "{answers:?}");
+    });
+    let covered = pool.stop_and_verify().await;
+    assert!(covered.shares == 1 && covered.covered_work == covered.work, "{covered:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agents_report_waits_for_a_share_on_another_connection() {
+    let pool = Pool::start(EASY, "").await;
+    block_in_place(|| {
+        let mut agent = meet(&pool);
+        agent.write(&report(1, 1));
+        agent.write(&report(2, 2));
+        let refused = agent.answer();
+        assert!(refused["id"] == 2 && refused["result"] != true, "one waits: {refused}");
+        let mut miner = meet(&pool);
+        let share = miner.work().shares().next().unwrap();
+        assert_eq!(miner.submit(&share)["result"], true);
+        agent.write(&report(3, 3));
+        let answers = [agent.answer(), agent.answer()];
+        assert_eq!(answers.each_ref().map(|answer| answer["result"] == true), [true; 2]);
+    });
+    pool.stop().await;
+}
