@@ -20,6 +20,8 @@ use crate::v1::server::Limits;
 /// [`Jobs::with`] makes the next list.
 #[derive(Debug, Clone, Default)]
 pub struct Jobs {
+    /// The newest of any.
+    epoch: Option<u64>,
     /// With their numbers, so that most of a search touches this list alone.
     list: Box<[(u64, Arc<Job>)]>,
 }
@@ -98,7 +100,11 @@ impl Jobs {
 
     /// The newest epoch of any.
     pub(crate) fn epoch(&self) -> Option<u64> {
-        self.iter().map(|job| job.epoch).max()
+        self.epoch
+    }
+
+    fn of(list: Box<[(u64, Arc<Job>)]>) -> Self {
+        Self { epoch: list.iter().map(|(_, job)| job.epoch).max(), list }
     }
 
     /// `newer` with what is still good of `older`; `newer` itself where that has all of it.
@@ -128,7 +134,7 @@ impl Jobs {
             })
             .collect();
         kept.reverse();
-        Self { list: kept.into() }
+        Self::of(kept.into())
     }
 }
 
@@ -142,7 +148,7 @@ impl SavedJobs {
     #[must_use]
     pub fn restore(self) -> Jobs {
         let jobs = self.0.into_iter().map(|saved| (saved.id, Arc::new(saved.restore())));
-        Jobs { list: jobs.collect() }
+        Jobs::of(jobs.collect())
     }
 }
 

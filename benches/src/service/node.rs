@@ -4,7 +4,8 @@
 //! all. It deliberately asks nobody for a password, and listens on loopback only.
 
 use std::{
-    io::{self, BufRead, BufReader, Write as _},
+    borrow::Cow,
+    io::{self, BufRead, BufReader, BufWriter, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -94,27 +95,31 @@ impl Shared {
         while let Some(body) = request(&mut reader)? {
             let call: Value = serde_json::from_slice(&body).unwrap_or_default();
             let id = &call["id"];
-            let (status, text) = match self.answer(&call) {
-                Ok(result) => {
-                    ("200 OK", format!("{{\"result\":{result},\"error\":null,\"id\":{id}}}"))
-                }
+            let (status, result, error) = match self.answer(&call) {
+                Ok(result) => ("200 OK", result, Value::Null),
                 Err((code, message)) => {
                     let error = json!({"code": code, "message": message});
-                    let text = format!("{{\"result\":null,\"error\":{error},\"id\":{id}}}");
-                    ("500 Internal Server Error", text)
+                    ("500 Internal Server Error", whole("null".to_owned()), error)
                 }
             };
-            let head = format!(
-                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                text.len()
-            );
-            reader.get_mut().write_all(&[head.as_bytes(), text.as_bytes()].concat())?;
+            let (opening, closing) = ("{\"result\":", format!(",\"error\":{error},\"id\":{id}}}"));
+            let length: usize = result.iter().map(|piece| piece.len()).sum();
+            let length = opening.len() + length + closing.len();
+            let mut out = BufWriter::new(reader.get_mut());
+            write!(
+                out,
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\n\r\n{opening}"
+            )?;
+            result.iter().try_for_each(|piece| out.write_all(piece.as_bytes()))?;
+            out.write_all(closing.as_bytes())?;
+            out.flush()?;
         }
         Ok(())
     }
 
-    /// The result as JSON text.
-    fn answer(&self, call: &Value) -> Result<String, super::chain::Refusal> {
+    /// The result as JSON text in pieces.
+    fn answer(&self, call: &Value) -> Result<[Cow<'_, str>; 3], super::chain::Refusal> {
         let (method, params) = (call["method"].as_str().unwrap_or_default(), &call["params"]);
         let chain = match method {
             "getblocktemplate" => {
@@ -132,7 +137,7 @@ impl Shared {
         if method == "getblocktemplate" {
             return Ok(chain.template(&self.blank, clock::unix_seconds()));
         }
-        chain.call(method, params).map(|result| result.to_string())
+        chain.call(method, params).map(|result| whole(result.to_string()))
     }
 
     /// The chain, once its tip is another than this; after the limit as it is.
@@ -141,6 +146,11 @@ impl Shared {
         let waited = self.moved.wait_timeout_while(self.chain(), limit, same);
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
+}
+
+/// A text that is in no pieces.
+fn whole(text: String) -> [Cow<'static, str>; 3] {
+    [text.into(), "".into(), "".into()]
 }
 
 /// The body of the next request; `None` where the other side is done.

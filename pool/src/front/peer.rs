@@ -219,6 +219,12 @@ impl Peer {
         [stuck, ending].into_iter().flatten().fold(session, Duration::min)
     }
 
+    /// Looks at what new work will touch, as [`Session::glance`] does.
+    pub(super) fn glance(&self) -> u64 {
+        let flags = self.tls.is_some() ^ self.unsent.is_some() ^ self.dirty;
+        self.session.glance() ^ u64::from(self.noticed) ^ u64::from(flags)
+    }
+
     /// Hands on what the session says.
     ///
     /// # Errors

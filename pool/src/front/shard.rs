@@ -8,7 +8,7 @@
 //!
 //! It deliberately never waits for anything but its poll, and shares nothing with other shards.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, hint::black_box, sync::Arc, time::Duration};
 
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use stratum::{
@@ -42,6 +42,8 @@ const STREAM: Duration = Duration::from_millis(5);
 /// Pause between turns of a stream, unless so many sockets had something at once.
 const REST: Duration = Duration::from_millis(2);
 const CROWD: usize = 64;
+/// How many connections ahead of the one that gets new work memory is looked at.
+const AHEAD: usize = 4;
 /// Connections get this long to finish once the pool stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// The ledger gets this long to answer what is under way before connections are put down.
@@ -64,6 +66,8 @@ pub(super) struct Shard {
     to_write: Vec<u32>,
     /// Those that came while there was no extranonce for them.
     waiting: Vec<Newcomer>,
+    /// What there is to hash now, if anything.
+    jobs: Option<Arc<Jobs>>,
     /// Where the next broadcast begins, so that nobody is always the last.
     first: usize,
     stopping: Option<Duration>,
@@ -124,6 +128,7 @@ impl Making {
             to_read: VecDeque::new(),
             to_write: Vec::new(),
             waiting: Vec::new(),
+            jobs: None,
             first: 0,
             stopping: None,
             freezing: None,
@@ -331,8 +336,8 @@ impl Shard {
         let port = u16::try_from(port).map_err(|error| error.to_string())?;
         let mut peer = Box::new(Peer::new(key, socket, address, port, tls, session));
         self.watch(&mut peer)?;
-        if let Some(announcement) = &*self.hall.shared.jobs.borrow() {
-            peer.session.set_jobs(Arc::clone(&announcement.jobs), now);
+        if let Some(jobs) = &self.jobs {
+            peer.session.set_jobs(Arc::clone(jobs), now);
         }
         if !early.is_empty()
             && let Err(end) = peer.receive(&early, &mut self.hall, now)
@@ -381,8 +386,8 @@ impl Shard {
         peer.resume(session);
         peer.go_on(saved.unsent, now);
         self.watch(&mut peer)?;
-        if let Some(announcement) = &*self.hall.shared.jobs.borrow() {
-            peer.session.set_jobs(Arc::clone(&announcement.jobs), now);
+        if let Some(jobs) = &self.jobs {
+            peer.session.set_jobs(Arc::clone(jobs), now);
         }
         mark(&mut peer, &mut self.to_write);
         self.peers.seat(peer);
@@ -434,9 +439,13 @@ impl Shard {
         }
         let announcement = shared.jobs.borrow_and_update().clone();
         let Some(announcement) = announcement else {
+            self.jobs = None;
             return self.peers.each(|peer| peer.session.withdraw_job());
         };
-        let written = self.broadcast(&announcement.jobs, now);
+        // A list of this thread's own: the count of its users would go from core to core.
+        let jobs = Arc::new(announcement.jobs.as_ref().clone());
+        self.jobs = Some(Arc::clone(&jobs));
+        let written = self.broadcast(&jobs, now);
         announcement.finished(written, self.hall.shared.clock.now());
     }
 
@@ -445,7 +454,12 @@ impl Shard {
         let slots = self.peers.slots();
         self.first = (self.first + slots / 3 + 1).checked_rem(slots).unwrap_or(0);
         let mut written = 0;
-        for place in (self.first..slots).chain(0..self.first) {
+        let first = self.first;
+        let places = || (first..slots).chain(0..first);
+        let mut ahead = places().skip(AHEAD);
+        for place in places() {
+            let next = ahead.next().and_then(|place| u32::try_from(place).ok());
+            black_box(next.and_then(|slot| self.peers.get(slot)).map(|peer| peer.glance()));
             let Some(peer) = u32::try_from(place).ok().and_then(|slot| self.peers.get(slot)) else {
                 continue;
             };

@@ -121,6 +121,15 @@ impl Given {
         usize::try_from(self.late).unwrap_or(usize::MAX).min(self.runs.len())
     }
 
+    /// Part of [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        let stale = self.stale.last().map_or(0, |(first, _)| *first);
+        let ends = [self.runs.first(), self.runs.last()];
+        ends.into_iter()
+            .flatten()
+            .fold(stale, |all, run| all ^ run.first ^ u64::from(run.terms.mask))
+    }
+
     /// Whether nothing of the present epoch was given out.
     pub(super) fn is_empty(&self) -> bool {
         self.present().is_empty()
@@ -179,7 +188,8 @@ impl Given {
             while length(&self.runs) > limits.max_jobs_kept {
                 drop_oldest(&mut self.runs, 0);
             }
-            self.runs.shrink_to_fit();
+            // With room for the run of the job that comes next.
+            self.runs.shrink_to(self.runs.len() + 1);
         }
         self.late = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         self.listed = Box::default();

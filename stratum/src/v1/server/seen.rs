@@ -84,6 +84,11 @@ impl Seen {
         self.spaces.insert(0, entry);
     }
 
+    /// Part of [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        self.spaces.first().map_or(0, |(space, headers)| space.prev ^ u64::from(headers.merged))
+    }
+
     /// Headers remembered.
     pub(super) fn len(&self) -> usize {
         self.spaces.iter().map(|(_, headers)| headers.keys.len()).sum()

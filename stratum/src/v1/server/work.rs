@@ -102,6 +102,13 @@ impl Board {
         }
     }
 
+    /// Part of [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        let Told { difficulty, mask, .. } = &self.told;
+        let told = difficulty.map_or(0, |one| one.get().to_bits()) ^ u64::from(mask.unwrap_or(0));
+        told ^ u64::from(self.current) ^ self.given.glance() ^ self.seen.glance()
+    }
+
     /// Nothing that was given out before the newest epoch is credited any more.
     fn retire(&mut self, limits: &Limits) {
         if let Some(jobs) = &self.jobs {
@@ -116,7 +123,7 @@ impl Board {
 
     /// The job to be given out.
     fn current(&self) -> Option<&Arc<Job>> {
-        self.jobs.as_ref().filter(|_| self.current)?.newest()
+        current(self.current, self.jobs.as_deref())
     }
 
     /// The network's target, as far as jobs have told.
@@ -210,11 +217,11 @@ impl Board {
         if !self.current || self.settled == wanted {
             return;
         }
-        let Some(job) = self.current() else { return };
+        let Some(job) = current(self.current, self.jobs.as_deref()) else { return };
         let (longest, xn2_size) = (bounds.class.longest_coinbase, bounds.xn2_size);
         let takes_all = !stands(Defence::CoinbaseLength);
         let fitting = if takes_all { Some(job) } else { job.fitting(longest, xn2_size) };
-        let Some(job) = fitting.map(Arc::clone) else {
+        let Some(job) = fitting else {
             refuse_length(job.coinbase_length(xn2_size), bounds.class, out);
             self.settled = wanted;
             return;
@@ -316,6 +323,13 @@ impl Board {
 }
 
 /// Tells a miner why it gets no work: better than shares of a coinbase that it cut short.
+/// The newest job, where it is to be given out. Not the board's, so that the rest of the board may
+/// change meanwhile: a count of users of a job that every connection changed would go from core to
+/// core with each.
+fn current(wanted: bool, jobs: Option<&Jobs>) -> Option<&Arc<Job>> {
+    jobs.filter(|_| wanted)?.newest()
+}
+
 fn refuse_length(length: usize, class: &DeviceClass, out: &mut Vec<u8>) {
     let why = format!(
         "no work: the coinbase has {length} bytes and {} takes {} at most",
