@@ -20,6 +20,7 @@
 //! jobs are in a list that all of them share ([`Jobs`]), and `tests/memory.rs` holds what is left.
 //! A session can go on in another process ([`Session::save`]).
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -322,20 +323,15 @@ impl Session {
         self.board.withdraw();
     }
 
-    /// Looks at what [`Self::set_jobs`] and [`Self::transmit`] will touch, and makes a number of it
-    /// that means nothing. Most of new work's time goes by waiting for memory, a connection's
-    /// being looked at so seldom that no cache holds it: whoever is about to give new work to
-    /// many looks at a few ahead, and the waits overlap.
-    #[must_use]
-    pub fn glance(&self) -> u64 {
-        let flags = [self.closed, self.subscribed, self.wants_xn1, self.outbox.is_empty()];
-        let flags = flags.into_iter().fold(0, |all, flag| all << 1 | u64::from(flag));
-        let sizes = self.settings.xn2_size ^ self.workers.iter().count();
-        flags
-            ^ u64::from(self.mask)
-            ^ u64::try_from(sizes).unwrap_or(0)
-            ^ self.board.glance()
-            ^ self.vardiff.bounds().0.get().to_bits()
+    /// Looks at what [`Self::set_jobs`] and [`Self::transmit`] will touch, and does nothing with it.
+    /// Most of new work's time goes by waiting for memory, a connection's being looked at so seldom
+    /// that no cache holds it: whoever is about to give new work to many looks at a few ahead, and
+    /// the waits overlap.
+    pub fn glance(&self) {
+        black_box((self.closed, self.subscribed, self.wants_xn1, self.mask, self.agent));
+        black_box((self.settings.xn2_size, self.outbox.len(), self.vardiff.bounds()));
+        black_box(self.workers.is_empty());
+        self.board.glance();
     }
 
     /// What happened, oldest first. Nothing is left allocated behind the last.
