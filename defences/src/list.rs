@@ -202,6 +202,8 @@ defences! {
     PinnedKey = "pinned-key",
     /// A worker's reports keep their interval.
     ReportPace = "report-pace",
+    /// The ledger is asked about unproven workers' reports once a second.
+    WaitingReports = "waiting-reports",
     /// Workers whose pace is remembered are bounded.
     ReportersBound = "reporters-bound",
     /// A report's text is short.

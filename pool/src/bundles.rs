@@ -349,7 +349,8 @@ fn account_json(proof: &AccountProof) -> serde_json::Value {
     })
 }
 
-fn work_json(account: &str, work: &WorkEstimate) -> serde_json::Value {
+/// An estimate of an account's work beside what was credited.
+pub(crate) fn work_json(account: &str, work: &WorkEstimate) -> serde_json::Value {
     json!({
         "account": account,
         "claimed": work.claimed.to_string(),

@@ -35,6 +35,8 @@ pub const QUEUE_LENGTH: usize = 8192;
 const BATCH_MAX: usize = 4096;
 /// Between the beginnings of two commits in a stream of shares.
 const COMMIT_EVERY: Duration = Duration::from_millis(5);
+/// From so many waiting commands on there is no rest between commits.
+const BACKLOG: usize = 64;
 /// Rates are worked out at most this often.
 const RATES_EVERY: Duration = Duration::from_secs(1);
 /// A disk that fails for longer than this, though it says that the error is a passing one, ends
@@ -277,7 +279,7 @@ pub fn run(
         shares: Vec::new(),
     };
     while let Some(first) = queue.blocking_recv() {
-        writer.rest(&first);
+        writer.rest(&first, queue.len());
         let (lists, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_shares);
         writer.metrics.queue_length(queue.len());
         if let Err(error) = writer.commit(lists) {
@@ -355,10 +357,12 @@ struct Writer {
 
 impl Writer {
     /// Lets shares gather where the last commit has just begun: one costs as much for a few as for
-    /// many. The first after a pause is not kept waiting.
-    fn rest(&self, next: &Command) {
+    /// many. The first after a pause is not kept waiting; nor is anybody where so many commands
+    /// `wait` already, among them reports of energy, at each of which a commit ends.
+    fn rest(&self, next: &Command, wait: usize) {
         let since = self.clock.now().mono.saturating_sub(self.committed_at);
-        if matches!(next, Command::Shares { .. }) && since < COMMIT_EVERY {
+        let rests = matches!(next, Command::Shares { .. }) && wait < BACKLOG;
+        if rests && since < COMMIT_EVERY {
             std::thread::sleep(COMMIT_EVERY.saturating_sub(since));
         }
     }

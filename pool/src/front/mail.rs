@@ -63,6 +63,8 @@ pub enum Mail {
     Recorded(Box<Credit>),
     /// A report of energy was taken, or why not.
     Energy(PeerKey, RequestToken, Result<(), String>),
+    /// A report of energy waits for its worker's first share: no answer is under way any more.
+    EnergyKept(PeerKey),
     /// What is kept under the id that a miner gave.
     Resumed(PeerKey, RequestToken, Option<Box<Kept>>),
     /// Extranonces that nobody had.
@@ -77,7 +79,7 @@ pub enum Mail {
     Stop,
 }
 
-/// A report of energy, with the worker that it is for.
+/// A report of energy, with the worker that it is for, on its way to the ledger.
 #[derive(Debug)]
 pub struct Early {
     /// The request.

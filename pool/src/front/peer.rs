@@ -67,6 +67,8 @@ pub(super) struct Peer {
     heard: bool,
     /// The last notice that was shown.
     noticed: u32,
+    /// The second in which the ledger was last asked about a worker whose report waits.
+    asked: u32,
     /// Requests that the ledger still has to answer.
     open: u32,
     /// Shares accepted and refused since it was last told about.
@@ -117,6 +119,7 @@ impl Peer {
             port,
             heard: false,
             noticed: 0,
+            asked: 0,
             open: 0,
             good: 0,
             bad: 0,
@@ -340,10 +343,22 @@ impl Peer {
         now: Moment,
     ) {
         let peer = self.key;
-        let Some(worker) = self.worker(key) else { return };
-        let early = Early { token, worker: Arc::clone(worker), report };
+        let Some(worker) = self.worker(key).map(Arc::clone) else { return };
+        if worker.has_baseline() && !self.may_ask_again(now.mono) {
+            let why = "a report is waiting for this worker's first share: wait a second".to_owned();
+            return self.session.answer_energy(token, Err(why));
+        }
+        let early = Early { token, worker, report };
         hall.report(Box::new(early), peer, now.mono);
         self.open = self.open.saturating_add(1);
+    }
+
+    /// Whether the ledger may be asked whether a worker whose report waits has got its first share
+    /// elsewhere: once a second, since no work was proven for the asking.
+    fn may_ask_again(&mut self, now: Duration) -> bool {
+        let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let asked = std::mem::replace(&mut self.asked, second);
+        asked != second || !stands(Defence::WaitingReports)
     }
 
     /// A report was taken, or why not.
@@ -359,7 +374,7 @@ impl Peer {
 
     /// Answers that the ledger owes it: a report that waits for a first share may wait for ever.
     fn owed(&self) -> u32 {
-        let waiting = self.workers.iter().filter(|worker| worker.is_reported()).count();
+        let waiting = self.workers.iter().filter(|worker| worker.has_baseline()).count();
         self.open.saturating_sub(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 

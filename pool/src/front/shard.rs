@@ -247,6 +247,8 @@ impl Shard {
                 Mail::Energy(key, token, answer) => {
                     self.with(key, |peer, _| peer.answer_energy(token, answer));
                 }
+                // An end may have waited for it.
+                Mail::EnergyKept(key) => self.with(key, |_, _| {}),
                 Mail::Resumed(key, token, mut kept) => {
                     self.with(key, |peer, hall| {
                         let kept = kept.take().map(|kept| *kept);

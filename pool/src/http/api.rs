@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use energy::carbon::Factor;
 use ledger::{AccountCredit, AccountPayout, BlockView, MeterView};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     account::{AccountNow, WorkerNow},
     luck::{ShownAccount, ShownPool, shown_account},
     meters::EnergyNow,
-    view::View,
+    view::{View, WorkShown},
 };
-use crate::{blocks::shown, rates::Hashrate};
+use crate::{blocks::shown, bundles::work_json, rates::Hashrate};
 
 /// `/api/v1/pool`.
 #[derive(Debug, Serialize)]
@@ -189,6 +190,15 @@ pub(super) struct Credit {
     state_at: u64,
 }
 
+/// `/api/v1/accounts/{account}/work`: what headers show beside what was credited.
+#[derive(Debug, Serialize)]
+pub(super) struct WorkProof {
+    first_slice: u64,
+    last_slice: u64,
+    /// Null where the slices keep no headers of the account's.
+    estimate: Option<Value>,
+}
+
 /// One of `/api/v1/payouts`.
 #[derive(Debug, Serialize)]
 pub(super) struct Payout {
@@ -208,6 +218,15 @@ pub(super) struct EnergyPage {
     meters_total: usize,
     /// Those with the most joules, most first.
     meters: Vec<Meter>,
+}
+
+pub(super) fn work(account: &str, shown: &WorkShown) -> WorkProof {
+    let WorkShown { first, last, estimate } = shown;
+    WorkProof {
+        first_slice: first.get(),
+        last_slice: last.get(),
+        estimate: estimate.as_ref().map(|estimate| work_json(account, estimate)),
+    }
 }
 
 pub(super) fn pool(view: &View) -> Pool {

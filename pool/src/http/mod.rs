@@ -147,6 +147,12 @@ async fn account(source: &ViewSource, rest: &str, query: Option<&str>) -> Result
             let none = || Answer::error(StatusCode::NOT_FOUND, "no shares to sign for");
             Answer::json(&source.receipt(account).await?.ok_or_else(none)?)
         }
+        "work" => {
+            let query = Query::parse(query, &["slices"]).map_err(Answer::mistake)?;
+            let slices = query.slices().map_err(Answer::mistake)?;
+            let shown = source.work_shown(account, slices).await?.ok_or_else(unknown)?;
+            Answer::json(&api::work(account, &shown))
+        }
         "credits" => {
             let query = Query::parse(query, &["before", "limit"]).map_err(Answer::mistake)?;
             let before = query.before().map_err(Answer::mistake)?;

@@ -13,6 +13,9 @@ use crate::when;
 
 /// Bytes of all of it at most.
 const BYTES_MAX: usize = 1024;
+/// Slices that an account's work is shown of: usually, and at most.
+const SLICES: u32 = 24;
+const SLICES_MAX: u32 = 100;
 /// Keys of all of it at most.
 const KEYS_MAX: usize = 16;
 
@@ -76,6 +79,16 @@ impl Query {
             text.parse().ok().filter(|limit| (1..=most).contains(limit))
         })?;
         Ok(limit.unwrap_or(BLOCKS_SHOWN))
+    }
+
+    /// How many slices are looked into; a day of the usual ones where nothing is said.
+    pub(super) fn slices(&self) -> Result<u32, String> {
+        let most = if stands(Defence::PageLength) { SLICES_MAX } else { u32::MAX };
+        let expected = format!("a whole number from 1 to {SLICES_MAX}");
+        let slices = self.read("slices", &expected, |text| {
+            text.parse().ok().filter(|slices| (1..=most).contains(slices))
+        })?;
+        Ok(slices.unwrap_or(SLICES))
     }
 
     /// The block after which the page goes on.

@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 use defences::{Defence, stands};
 use ledger::{
     AccountCredit, AccountPayout, AccountSummary, BlockFilter, BlockId, BlockView, LedgerError,
-    PayoutFilter, Reader, Statement, Totals,
+    PayoutFilter, Reader, SliceIndex, Statement, Totals, WorkEstimate,
 };
 use tokio::sync::{Mutex, watch};
 use units::{Moment, UnixMillis};
@@ -55,6 +55,17 @@ pub struct ViewSource {
     signer: Signer,
     /// Opened at first use. Only answers to HTTP share it; the share path never sees it.
     reader: Arc<Mutex<Option<Reader>>>,
+}
+
+/// What headers show of an account's work in some closed slices.
+#[derive(Debug)]
+pub struct WorkShown {
+    /// The first slice, 0 where none is closed.
+    pub first: SliceIndex,
+    /// The last.
+    pub last: SliceIndex,
+    /// `None` where a slice with work of the account keeps no headers, or there is no such slice.
+    pub estimate: Option<WorkEstimate>,
 }
 
 /// Why there is no view.
@@ -246,6 +257,30 @@ impl ViewSource {
         let name = name.to_owned();
         let most = if stands(Defence::PageLength) { LINES_MAX } else { u32::MAX };
         self.read(move |reader| reader.statement(&name, from, to, most)).await
+    }
+
+    /// What the best headers of so many of the newest slices show of an account's work; `None` when
+    /// the pool knows none of that name.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn work_shown(
+        &self,
+        name: &str,
+        slices: u32,
+    ) -> Result<Option<WorkShown>, ViewError> {
+        let name = name.to_owned();
+        self.read(move |reader| {
+            if reader.account(&name)?.is_none() {
+                return Ok(None);
+            }
+            let last = reader.newest_slice()?.index;
+            let first = last.get().saturating_sub(u64::from(slices)).saturating_add(1);
+            let first = SliceIndex::new(first.min(last.get()));
+            let estimate = reader.work_estimate(&name, first, last)?;
+            Ok(Some(WorkShown { first, last, estimate }))
+        })
+        .await
     }
 
     /// What those of the view's accounts claim that report energy for proven work, in its order.

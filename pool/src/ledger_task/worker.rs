@@ -18,7 +18,8 @@ pub struct WorkerCell {
     /// Who.
     pub user: User,
     id: OnceLock<WorkerId>,
-    /// What the ledger's thread keeps until it knows the worker's row.
+    /// What the ledger's thread keeps until it knows the worker's row. Of all shares the first alone
+    /// comes by here, so that the lock is none of the share path's.
     baseline: Mutex<Option<Box<Baseline>>>,
 }
 
@@ -66,8 +67,18 @@ impl WorkerCell {
     }
 
     /// Whether a report waits for the first share.
-    pub(crate) fn is_reported(&self) -> bool {
+    pub(crate) fn has_baseline(&self) -> bool {
         self.baseline().is_some()
+    }
+
+    /// Lets a report wait for the first share, unless one does already.
+    fn keep(&self, baseline: Box<Baseline>) -> bool {
+        let mut waiting = self.baseline();
+        let free = waiting.is_none();
+        if free {
+            *waiting = Some(baseline);
+        }
+        free
     }
 
     /// Gives up the report that waits for the first share: the request that nobody answers now.
@@ -84,11 +95,15 @@ impl WorkerCell {
 /// before there is work.
 pub(super) fn keep(early: Early, peer: PeerKey, home: &Mailbox) {
     let Early { token, worker, report } = early;
-    let mut baseline = worker.baseline();
-    if baseline.is_some() {
-        let why = "a report is waiting for this worker's first share".to_owned();
-        home.post(Mail::Energy(peer, token, Err(why)));
+    let new = Box::new(Baseline { token, report, peer, home: home.clone() });
+    let kept = worker.keep(new);
+    // Not under the lock: a full box would wait for a shard that may be waiting for the lock.
+    home.post(if kept {
+        Mail::EnergyKept(peer)
     } else {
-        *baseline = Some(Box::new(Baseline { token, report, peer, home: home.clone() }));
-    }
+        Mail::Energy(peer, token, Err(WAITS_FOR_WORK.to_owned()))
+    });
 }
+
+/// Why a further report is not taken.
+const WAITS_FOR_WORK: &str = "a report is waiting for this worker's first share";

@@ -210,10 +210,9 @@ fn unsigned(field: &'static str, value: i64) -> Result<u32, TemplateError> {
 fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, TemplateError> {
     // Two megabytes of it in each template, which all miners wait for: `const_hex` reads many digits
     // at once. It passes over a prefix, which no node writes.
-    let digits = Some(text).filter(|text| !text.starts_with("0x"));
-    digits
-        .and_then(|text| const_hex::decode(text).ok())
-        .ok_or(TemplateError::Hex { field, expected: "hex" })
+    let prefixed = text.starts_with("0x") || text.starts_with("0X");
+    let bytes = if prefixed { None } else { const_hex::decode(text).ok() };
+    bytes.ok_or(TemplateError::Hex { field, expected: "hex" })
 }
 
 fn said_target(text: &str) -> Result<Target, TemplateError> {
@@ -229,8 +228,11 @@ fn hash(field: &'static str, text: &str) -> Result<[u8; 32], TemplateError> {
 
 /// A hash from the order in which people and RPC write it into internal order.
 pub(super) fn parse_hash(text: &str) -> Option<[u8; 32]> {
-    let digits = Some(text).filter(|text| text.len() == 64)?;
-    let mut bytes: [u8; 32] = const_hex::decode_to_array(digits).ok()?;
+    // With a prefix it would be longer.
+    if text.len() != 64 {
+        return None;
+    }
+    let mut bytes: [u8; 32] = const_hex::decode_to_array(text).ok()?;
     bytes.reverse();
     Some(bytes)
 }
@@ -279,6 +281,10 @@ mod tests {
             ("coinbasevalue", json!(i64::MAX)),
             ("previousblockhash", json!("00")),
             ("default_witness_commitment", json!("0")),
+            ("default_witness_commitment", json!("0x6a24")),
+            ("default_witness_commitment", json!("0X6a24")),
+            ("previousblockhash", json!(format!("0x{}", "0".repeat(64)))),
+            ("previousblockhash", json!(format!("0X{}", "0".repeat(62)))),
             ("version", json!(1_u64 << 40)),
             ("vbrequired", json!(1_u64 << 40)),
         ] {

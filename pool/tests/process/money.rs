@@ -157,6 +157,21 @@ fn who_reads_the_beginning_of_a_table_alone_sees_no_failure() {
 }
 
 #[test]
+fn what_the_best_headers_show_stands_beside_the_claim() {
+    let data = tempfile::tempdir().unwrap();
+    let pool = pool(data.path());
+    let shown = pool.json(&format!("/api/v1/accounts/{ADDRESS}/work?slices=100"));
+    let last = count(&shown["last_slice"]);
+    assert!(last > 0 && count(&shown["first_slice"]) == 1, "{shown}");
+    let figure = |key| shown["estimate"][key].as_str().unwrap().parse::<u128>().unwrap();
+    assert!(figure("claimed") > 0 && figure("low") <= figure("estimated"), "{shown}");
+    assert!(figure("estimated") <= figure("high"), "{shown}");
+    let newest = pool.json(&format!("/api/v1/accounts/{ADDRESS}/work?slices=1"));
+    assert_eq!((count(&newest["first_slice"]), count(&newest["last_slice"])), (last, last));
+    assert!(pool.stop());
+}
+
+#[test]
 fn what_cannot_be_asked_for_is_named() {
     let data = tempfile::tempdir().unwrap();
     let pool = Pool::start(data.path());
@@ -169,6 +184,8 @@ fn what_cannot_be_asked_for_is_named() {
         ("/api/v1/accounts/x/credits", 404, "no such account"),
         ("/api/v1/accounts/x/statement?format=xml", 400, "format: expected json or csv"),
         ("/api/v1/accounts/x/balance", 404, "nothing at this path"),
+        ("/api/v1/accounts/x/work", 404, "no such account"),
+        ("/api/v1/accounts/x/work?slices=0", 400, "slices: expected a whole number from 1 to 100"),
     ] {
         let (head, body) = pool.ask(path);
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {head}");

@@ -1,5 +1,7 @@
 //! Reports of energy and the first share of their worker, in whatever order they meet.
 
+use std::{thread, time::Duration};
+
 use energy::{
     SigningKey,
     meter::{Kind, MeterId, Scope, Tier},
@@ -75,9 +77,43 @@ async fn an_agents_report_waits_for_a_share_on_another_connection() {
         let mut miner = meet(&pool);
         let share = miner.work().shares().next().unwrap();
         assert_eq!(miner.submit(&share)["result"], true);
-        agent.write(&report(3, 3));
-        let answers = [agent.answer(), agent.answer()];
-        assert_eq!(answers.each_ref().map(|answer| answer["result"] == true), [true; 2]);
+        // The ledger is asked once a second; then the first is answered before the next.
+        let first = (3..40).find_map(|second| {
+            thread::sleep(Duration::from_millis(250));
+            agent.write(&report(second, second));
+            Some(agent.answer()).filter(|answer| answer["id"] == 1)
+        });
+        assert_eq!(first.unwrap()["result"], true);
+        assert_eq!(agent.answer()["result"], true);
     });
     pool.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_work_does_not_ask_the_ledger_without_end() {
+    let pool = Pool::start(EASY, "").await;
+    block_in_place(|| {
+        let mut miner = meet(&pool);
+        miner.write(&report(1, 1));
+        // The first answer says that it is kept.
+        miner.write(&report(2, 2));
+        assert_eq!(miner.answer()["id"], 2);
+        let more: Vec<Value> = (3..8).map(|id| report(id, id)).collect();
+        miner.write_all(&more);
+        let asked = more.iter().filter(|_| !miner.answer().to_string().contains("wait a second"));
+        assert!(asked.count() <= 2, "once in each second that these fall into");
+    });
+    pool.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_stops_at_once_though_a_report_waits() {
+    let pool = Pool::start(EASY, "").await;
+    block_in_place(|| {
+        let mut miner = meet(&pool);
+        miner.write(&report(1, 1));
+        miner.write(&report(2, 2));
+        assert_eq!(miner.answer()["id"], 2, "the first is kept");
+    });
+    assert_eq!(pool.stop().await, 0);
 }

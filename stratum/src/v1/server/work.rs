@@ -323,7 +323,6 @@ impl Board {
     }
 }
 
-/// Tells a miner why it gets no work: better than shares of a coinbase that it cut short.
 /// The newest job, where it is to be given out. Not the board's, so that the rest of the board may
 /// change meanwhile: a count of users of a job that every connection changed would go from core to
 /// core with each.
@@ -331,6 +330,7 @@ fn current(wanted: bool, jobs: Option<&Jobs>) -> Option<&Arc<Job>> {
     jobs.filter(|_| wanted)?.newest()
 }
 
+/// Tells a miner why it gets no work: better than shares of a coinbase that it cut short.
 fn refuse_length(length: usize, class: &DeviceClass, out: &mut Vec<u8>) {
     let why = format!(
         "no work: the coinbase has {length} bytes and {} takes {} at most",
