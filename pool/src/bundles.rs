@@ -290,6 +290,7 @@ fn block_json(proof: &BlockProof) -> serde_json::Value {
         "height": proof.height,
         "reward_satoshis": proof.reward.to_string(),
         "scheme": proof.scheme,
+        "before": proof.before.as_ref().map(shown),
         "slice": proof.slice,
         "root": hex::encode(proof.root),
         "slices": proof.slices,
@@ -320,6 +321,13 @@ fn block_text(proof: &BlockProof) -> String {
             proof.slices, proof.shares, proof.hashed
         ),
     ];
+    if let Some(before) = &proof.before {
+        lines.push(format!(
+            "Its round begins behind the slice that block {} committed to; that this is the pool's \
+             last block before it is for the chain to say.",
+            shown(before)
+        ));
+    }
     let credit = |(account, purpose, satoshis): &(String, &str, u64)| {
         format!("  {satoshis:>16} {purpose:<6} {account}")
     };

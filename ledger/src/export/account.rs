@@ -67,7 +67,7 @@ impl Exporter {
         let index = match over {
             Over::Block(hash) => {
                 let found = self.found(hash)?;
-                return Ok((self.window(&found.terms)?, Some(found)));
+                return Ok((self.window(&found)?.0, Some(found)));
             }
             Over::Slice(index) => index,
             Over::Newest => u64::try_from(self.slices.len()).unwrap_or(u64::MAX),

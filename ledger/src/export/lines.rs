@@ -18,6 +18,7 @@ pub(super) struct Out<'a> {
 enum Line<'a> {
     Bundle { format: u32, of: &'a str, shares: u64 },
     Block(&'a BlockLine),
+    Before(&'a BeforeLine),
     Account { id: u32, name: &'a str },
     Slice(&'a SliceLine),
     Row(&'a RowLine),
@@ -45,6 +46,13 @@ pub(super) struct BlockLine {
     /// What its coinbase pays to accounts itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) direct: Vec<DirectLine>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct BeforeLine {
+    pub(super) header: String,
+    pub(super) coinbase: String,
+    pub(super) branch: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +111,10 @@ impl<'a> Out<'a> {
 
     pub(super) fn block(&mut self, block: &BlockLine) -> io::Result<()> {
         self.line(&Line::Block(block))
+    }
+
+    pub(super) fn before(&mut self, block: &BeforeLine) -> io::Result<()> {
+        self.line(&Line::Before(block))
     }
 
     pub(super) fn account(&mut self, id: u32, name: &str) -> io::Result<()> {

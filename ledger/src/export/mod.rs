@@ -6,13 +6,14 @@
 
 mod account;
 mod lines;
+mod round;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
 pub use self::account::Over;
-use self::lines::{BlockLine, DirectLine, Out, RowLine, ShareLine, SliceLine, hexed};
+use self::lines::{BeforeLine, BlockLine, DirectLine, Out, RowLine, ShareLine, SliceLine, hexed};
 use crate::block::display_hex;
 use crate::error::LedgerError;
 use crate::event::{CandidateFound, DirectPay, Event};
@@ -82,10 +83,13 @@ impl Exporter {
         if credits.is_empty() && found.terms.reward > 0 {
             return Err(missing(format!("the block {} is not settled", display_hex(hash))));
         }
-        let slices = self.window(&found.terms)?;
+        let (slices, before) = self.window(&found)?;
         let shares = slices.iter().fold(0_u64, |sum, (_, slice)| sum.saturating_add(slice.shares));
         let mut out = Out::begin(out, "block", shares)?;
         out.block(&self.block_line(&found)?)?;
+        if let Some(before) = before {
+            out.before(&before_line(&before)?)?;
+        }
         let mut accounts: BTreeSet<u32> = credits.iter().map(|credit| credit.0).collect();
         for (index, _) in &slices {
             accounts.extend(self.raw.slice_rows(*index)?.iter().map(|row| row.0));
@@ -108,6 +112,10 @@ impl Exporter {
         let event = self.raw.block_event(hash)?;
         let event =
             event.ok_or_else(|| missing(format!("no block {} was found", display_hex(hash))))?;
+        self.found_by(event)
+    }
+
+    fn found_by(&self, event: u64) -> Result<Found, ExportError> {
         let rows = self.raw.events(event.saturating_sub(1), event)?;
         let row = rows.into_iter().next();
         let row = row.ok_or_else(|| LedgerError::damaged("a block's event is missing"))?;
@@ -118,12 +126,12 @@ impl Exporter {
     }
 
     fn block_line(&self, found: &Found) -> Result<BlockLine, ExportError> {
-        let opened = open_block(&found.bytes).map_err(LedgerError::damaged)?;
+        let BeforeLine { header, coinbase, branch } = before_line(found)?;
         let terms = &found.terms;
         Ok(BlockLine {
-            header: hex::encode(opened.header),
-            coinbase: hex::encode(opened.coinbase),
-            branch: opened.branch.iter().map(hex::encode).collect(),
+            header,
+            coinbase,
+            branch,
             height: terms.height,
             reward: terms.reward.to_string(),
             network_work: terms.network_work.to_string(),
@@ -138,8 +146,9 @@ impl Exporter {
     }
 
     /// The slices of a block's window, oldest first: the committed one, and those before it while
-    /// the window reaches back into them.
-    fn window(&self, terms: &CandidateFound) -> Result<Slices<'_>, ExportError> {
+    /// the window reaches back into them. Of a round also the block that ended the one before.
+    fn window(&self, found: &Found) -> Result<(Slices<'_>, Option<Found>), ExportError> {
+        let terms = &found.terms;
         let scheme = terms.scheme.as_deref();
         let rule = Rule::of(scheme, terms.window_hundredths, terms.window_ms)?;
         let (length, unit) = match rule {
@@ -149,7 +158,8 @@ impl Exporter {
                 let network = units::Work::new(terms.network_work);
                 (window::length(hundredths, network), Unit::Work)
             }
-            Rule::Round | Rule::Time { .. } => {
+            Rule::Round => return self.round(found),
+            Rule::Time { .. } => {
                 let scheme = scheme_of(terms);
                 return Err(missing(format!(
                     "a bundle cannot show by itself what {scheme} pays: verify the whole ledger"
@@ -173,7 +183,7 @@ impl Exporter {
             index = index.saturating_sub(1);
         }
         slices.reverse();
-        Ok(slices)
+        Ok((slices, None))
     }
 
     fn slice(&self, index: u64) -> Result<&RawSlice, ExportError> {
@@ -276,6 +286,15 @@ impl Exporter {
 fn scheme_of(terms: &CandidateFound) -> &str {
     let old = if terms.window_hundredths == 0 { "solo" } else { "pplns-work" };
     terms.scheme.as_deref().unwrap_or(old)
+}
+
+fn before_line(found: &Found) -> Result<BeforeLine, ExportError> {
+    let opened = open_block(&found.bytes).map_err(LedgerError::damaged)?;
+    Ok(BeforeLine {
+        header: hex::encode(opened.header),
+        coinbase: hex::encode(opened.coinbase),
+        branch: opened.branch.iter().map(hex::encode).collect(),
+    })
 }
 
 fn direct_line(pay: &DirectPay) -> DirectLine {

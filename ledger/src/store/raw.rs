@@ -198,6 +198,24 @@ impl RawLedger {
         Ok(list(&self.conn, sql, [hash], |row| row.get(0))?.pop())
     }
 
+    /// The stretches of slices that a settled block took, in rising order: first and last.
+    pub(crate) fn round(&self, event: u64) -> Result<Vec<(u64, u64)>, LedgerError> {
+        let sql = "SELECT first, last FROM round WHERE block = ?1 ORDER BY first";
+        list(&self.conn, sql, [event], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// The event of another block than `event`'s that had committed to `slice`, sooner one that is on
+    /// the chain.
+    pub(crate) fn other_block_of(
+        &self,
+        slice: u64,
+        event: u64,
+    ) -> Result<Option<u64>, LedgerError> {
+        let sql = "SELECT event FROM block WHERE slice = ?1 AND event <> ?2
+                   ORDER BY state IN ('immature', 'mature') DESC, event LIMIT 1";
+        Ok(list(&self.conn, sql, [slice, event], |row| row.get(0))?.pop())
+    }
+
     /// The rows of a closed slice: account, shares, work, score, in rising order of account.
     pub(crate) fn slice_rows(&self, slice: u64) -> Result<Vec<RawRow>, LedgerError> {
         list(

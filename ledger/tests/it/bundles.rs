@@ -107,6 +107,14 @@ impl Lines {
         self.0[0]["shares"] = json!(said + added);
     }
 
+    /// Takes a satoshi of one credit and adds it to another.
+    pub(crate) fn move_satoshi(&mut self, from: usize, to: usize) {
+        for (nth, by) in [(from, -1), (to, 1)] {
+            let sats: i64 = self.text("credit", nth, "satoshis").parse().unwrap();
+            self.set("credit", nth, "satoshis", (sats + by).to_string());
+        }
+    }
+
     /// Flips the lowest bit of a hexadecimal digit.
     pub(crate) fn flip(&mut self, kind: &str, nth: usize, key: &str, digit: usize) {
         let mut text = self.text(kind, nth, key).into_bytes();
@@ -157,12 +165,7 @@ const FALSEHOODS: &[Falsehood] = &[
     ("a satoshi more", |it| it.set("credit", 1, "satoshis", "1"), "should be the credit of"),
     (
         "a satoshi moved from one account to another",
-        |it| {
-            for (nth, by) in [(0, 1), (1, -1)] {
-                let sats: i64 = it.text("credit", nth, "satoshis").parse().unwrap();
-                it.set("credit", nth, "satoshis", (sats + by).to_string());
-            }
-        },
+        |it| it.move_satoshi(1, 0),
         "should be the credit of",
     ),
     ("a credit left out", |it| it.remove("credit", 1), "should be the credit of"),

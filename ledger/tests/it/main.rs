@@ -28,6 +28,7 @@ mod payouts;
 mod random;
 #[cfg(test)]
 mod reading;
+mod round_bundles;
 #[cfg(test)]
 mod schemes;
 #[cfg(test)]

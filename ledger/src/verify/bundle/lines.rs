@@ -34,6 +34,7 @@ pub(super) struct Lines<'a> {
 enum Line {
     Bundle(BundleLine),
     Block(Box<BlockLine>),
+    Before(Box<BeforeLine>),
     Account(AccountLine),
     Slice(SliceLine),
     Row(RowLine),
@@ -74,6 +75,16 @@ pub(super) struct BlockLine {
     pub(super) fee_account: u32,
     #[serde(default)]
     pub(super) direct: Vec<DirectLine>,
+}
+
+/// The block whose slice ends the round before.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BeforeLine {
+    pub(super) header: Hex<80>,
+    #[serde(deserialize_with = "bytes")]
+    pub(super) coinbase: Vec<u8>,
+    pub(super) branch: Vec<Hex<32>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -244,6 +255,7 @@ impl<'a> Lines<'a> {
 
     if_next!(first, Bundle, BundleLine);
     if_next!(block, Block, Box<BlockLine>);
+    if_next!(before, Before, Box<BeforeLine>);
     if_next!(account, Account, AccountLine);
     if_next!(slice, Slice, SliceLine);
     if_next!(row, Row, RowLine);
@@ -308,6 +320,7 @@ impl Line {
         match self {
             Self::Bundle(_) => "a bundle begins",
             Self::Block(_) => "a block",
+            Self::Before(_) => "a block before",
             Self::Account(_) => "an account",
             Self::Slice(_) => "a slice",
             Self::Row(_) => "a row",

@@ -17,6 +17,7 @@
 mod account;
 mod divide;
 mod lines;
+mod round;
 mod sample;
 mod terms;
 mod walk;
@@ -27,10 +28,11 @@ use std::io::{self, BufRead};
 pub use self::account::{AccountProof, account};
 use self::lines::Lines;
 pub use self::lines::{MAX_LINE, MAX_SHARES};
+use self::round::{Before, Round};
 pub use self::sample::Sample;
 use self::terms::Terms;
 use self::walk::Walk;
-use self::window::Window;
+use self::window::{Weights, Window};
 use crate::estimate::WorkEstimate;
 use crate::types::BlockId;
 
@@ -72,6 +74,8 @@ pub struct BlockProof {
     pub hashed: u64,
     /// The name of the scheme.
     pub scheme: String,
+    /// Under "prop", the block whose slice ends the round before, unless this is the first round.
+    pub before: Option<BlockId>,
     /// The divisor: what the weights of all accounts in the window sum to.
     pub window: u128,
     /// Account, purpose ("fee", "finder" or "share") and satoshis, in rising order of account.
@@ -131,6 +135,7 @@ fn read_block(
 ) -> Result<BlockProof, Fault> {
     let shares = lines.begin("block")?;
     let terms = Terms::read(lines, hash)?;
+    let before = Before::read(lines, &terms)?;
     let accounts = lines.accounts()?;
     terms.check_names(&accounts)?;
     let mut window = Window::of(&terms)?;
@@ -141,7 +146,10 @@ fn read_block(
     terms.check_commitment(walk.newest())?;
     walk.all_met()?;
     let (shares, hashed, slices) = walk.counts();
-    let weights = window.weights(walk.oldest())?;
+    let weights = match round::check(&terms, before.as_ref(), &walk)? {
+        Round::Whole => window.weights(walk.oldest())?,
+        Round::Empty => Weights::default(),
+    };
     let must = divide::credits(&terms, &weights)?;
     let mut credits = Vec::with_capacity(must.len());
     for credit in must {
@@ -168,6 +176,7 @@ fn read_block(
         shares,
         hashed,
         scheme: terms.scheme,
+        before: before.map(|before| before.hash),
         window: weights.total,
         credits,
         work: walk.work(),

@@ -43,26 +43,15 @@ impl Terms {
         block: super::lines::BlockLine,
         asked: Option<&BlockId>,
     ) -> Result<Self, Fault> {
-        let Hex(header) = block.header;
-        let hash = pow::double_sha256(&header);
+        let opened = Opened::of(&block.header, &block.coinbase, &block.branch)?;
+        let Opened { hash, work, coinbase } = opened;
         if let Some(asked) = asked.filter(|asked| **asked != hash) {
             let (is, must) = (display_hex(&hash), display_hex(asked));
             return Err(format!("it is the block {is}, should be {must}").into());
         }
-        let bits = pow::bits_of(&header);
-        let target = pow::target_of_bits(bits).ok_or("the block's bits ask nothing")?;
-        if U256::from_le_bytes(hash) > target {
-            return Err("the block's hash does not meet its target".into());
-        }
-        let asked = pow::work_of_target(target);
-        if block.network_work.0 != asked {
+        if block.network_work.0 != work {
             let said = block.network_work.0;
-            return Err(format!("the block's network work is {said}, should be {asked}").into());
-        }
-        let coinbase = chain::coinbase(&block.coinbase)?;
-        let branch: Vec<_> = block.branch.iter().map(|Hex(node)| *node).collect();
-        if header[36..68] != chain::root_of_first(coinbase.id, &branch) {
-            return Err("the block's header does not commit to this coinbase".into());
+            return Err(format!("the block's network work is {said}, should be {work}").into());
         }
         if coinbase.value != block.reward.0 {
             let (said, pays) = (block.reward.0, coinbase.value);
@@ -78,7 +67,7 @@ impl Terms {
             hash,
             height: block.height,
             reward: block.reward.0,
-            network_work: asked,
+            network_work: work,
             finder: block.finder,
             slice: block.slice,
             scheme: block.scheme,
@@ -118,6 +107,36 @@ impl Terms {
         let root = newest.map_or([0; 32], |newest| newest.root);
         let required = newest.is_none_or(|newest| newest.form > 1);
         Ok(commitment::check(self.commitment, index, &root, required)?)
+    }
+}
+
+/// A block's header and its coinbase, which belong together.
+pub(super) struct Opened {
+    pub(super) hash: BlockId,
+    /// What its bits ask for.
+    work: u128,
+    pub(super) coinbase: chain::Coinbase,
+}
+
+impl Opened {
+    /// Holds a header to its own bits, and the coinbase to the header by the branch from it up.
+    pub(super) fn of(
+        Hex(header): &Hex<80>,
+        coinbase: &[u8],
+        branch: &[Hex<32>],
+    ) -> Result<Self, Fault> {
+        let hash = pow::double_sha256(header);
+        let target = pow::target_of_bits(pow::bits_of(header));
+        let target = target.ok_or("the block's bits ask nothing")?;
+        if U256::from_le_bytes(hash) > target {
+            return Err("the block's hash does not meet its target".into());
+        }
+        let coinbase = chain::coinbase(coinbase)?;
+        let branch: Vec<_> = branch.iter().map(|Hex(node)| *node).collect();
+        if header[36..68] != chain::root_of_first(coinbase.id, &branch) {
+            return Err("the block's header does not commit to this coinbase".into());
+        }
+        Ok(Self { hash, work: pow::work_of_target(target), coinbase })
     }
 }
 

@@ -23,7 +23,8 @@ pub(super) struct Head {
 /// Where the walk is.
 pub(super) struct Walk<'a> {
     names: &'a BTreeMap<u32, String>,
-    oldest: Option<u64>,
+    /// The first slice's index, and the root that it names as the one before.
+    first: Option<(u64, [u8; 32])>,
     newest: Option<Head>,
     slices: u64,
     /// The number of the share that was met last, once one was.
@@ -55,8 +56,8 @@ struct Part {
 impl<'a> Walk<'a> {
     pub(super) fn new(names: &'a BTreeMap<u32, String>, chooser: Chooser) -> Self {
         let shares = Shares::new(chooser);
-        let (oldest, newest, lowest) = (None, None, BTreeMap::new());
-        Self { names, oldest, newest, slices: 0, last_share: None, shares, lowest }
+        let (first, newest, lowest) = (None, None, BTreeMap::new());
+        Self { names, first, newest, slices: 0, last_share: None, shares, lowest }
     }
 
     /// Shares, shares whose headers were hashed, and slices.
@@ -82,8 +83,13 @@ impl<'a> Walk<'a> {
     }
 
     /// The index of the first slice.
-    pub(super) const fn oldest(&self) -> Option<u64> {
-        self.oldest
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.first.map(|(oldest, _)| oldest)
+    }
+
+    /// The same, and the root that it names as the one before.
+    pub(super) const fn first(&self) -> Option<(u64, [u8; 32])> {
+        self.first
     }
 
     /// Reads what follows the line of a slice.
@@ -128,7 +134,7 @@ impl<'a> Walk<'a> {
             return Err(format!("slice {} sums to {work} hashes, not {said}", slice.index).into());
         }
         self.root(&slice, parts)?;
-        self.oldest.get_or_insert(slice.index);
+        self.first.get_or_insert((slice.index, slice.previous.0));
         self.slices = self.slices.saturating_add(1);
         let (index, form, Hex(root)) = (slice.index, slice.form, slice.root);
         self.newest = Some(Head { index, form, root });

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `solo` | nobody: all but the fee goes to the finder; the bundle has the committed slice alone |
 //! | `pps`, `fpps` | nobody: the reserve gets it, out of which shares were paid for; the committed slice alone |
+//! | `prop` | all shares of the bundle's slices, by their work: `round.rs` says whether those are the round |
 //! | `pplns`, `tides` | the newest floor(hundredths x 2^64 / 100) of score up to the committed slice's end, at least 1; the share on the edge with its part inside; while there is less, all of it. A share's score is floor(work x 2^64 / its network work) |
 //! | `pplns-work` | the same by work, of floor(hundredths x network work / 100), as ledgers of the first two formats have it |
 //!
@@ -20,8 +21,7 @@ use super::terms::Terms;
 /// The window of a block while its shares come in.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// How long it is at the most; `None` where nobody's work counts.
-    length: Option<u128>,
+    reach: Reach,
     /// Whether shares count by their score, and not by their work.
     by_score: bool,
     slices: u64,
@@ -31,8 +31,19 @@ pub(super) struct Window {
     later: BTreeMap<u32, u128>,
 }
 
+/// How far it reaches back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Nobody's work counts.
+    Nowhere,
+    /// Over all slices of the bundle.
+    All,
+    /// Over so much at the most.
+    Newest(u128),
+}
+
 /// The weight of each account.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Weights {
     pub(super) accounts: BTreeMap<u32, u128>,
     pub(super) total: u128,
@@ -41,18 +52,21 @@ pub(super) struct Weights {
 impl Window {
     /// The window that the terms ask for.
     pub(super) fn of(terms: &Terms) -> Result<Self, Fault> {
-        let (length, by_score) = match (terms.scheme.as_str(), terms.window_hundredths) {
-            ("solo" | "pps" | "fpps", 0) => (None, false),
-            ("pplns" | "tides", hundredths @ 1..) => (Some(length(hundredths, BLOCK)), true),
+        let (reach, by_score) = match (terms.scheme.as_str(), terms.window_hundredths) {
+            ("solo" | "pps" | "fpps", 0) => (Reach::Nowhere, false),
+            ("prop", 0) => (Reach::All, false),
+            ("pplns" | "tides", hundredths @ 1..) => {
+                (Reach::Newest(length(hundredths, BLOCK)), true)
+            }
             ("pplns-work", hundredths @ 1..) => {
-                (Some(length(hundredths, terms.network_work)), false)
+                (Reach::Newest(length(hundredths, terms.network_work)), false)
             }
             (scheme, hundredths) => {
                 let unknown = format!("nobody knows the scheme {scheme:?} with {hundredths}");
                 return Err(unknown.into());
             }
         };
-        Ok(Self { length, by_score, slices: 0, edge: Vec::new(), later: BTreeMap::new() })
+        Ok(Self { reach, by_score, slices: 0, edge: Vec::new(), later: BTreeMap::new() })
     }
 
     /// The shares of the next slice follow.
@@ -68,26 +82,28 @@ impl Window {
         network_work: u128,
     ) -> Result<(), Fault> {
         let work = if self.by_score { score(work, network_work)? } else { work };
-        match (self.length, self.slices) {
-            (None, _) => Ok(()),
-            (Some(_), 1) => {
+        match (self.reach, self.slices) {
+            (Reach::Nowhere, _) => Ok(()),
+            (Reach::Newest(_), 1) => {
                 self.edge.push((account, work));
                 Ok(())
             }
-            (Some(_), _) => add(&mut self.later, account, work),
+            (Reach::All | Reach::Newest(_), _) => add(&mut self.later, account, work),
         }
     }
 
     /// The weights, once all slices are read, of which `oldest` is the first one's index.
     pub(super) fn weights(self, oldest: Option<u64>) -> Result<Weights, Fault> {
-        let Some(length) = self.length else {
-            if self.slices > 1 {
-                return Err("the bundle reaches back further than the window".into());
-            }
-            return Ok(Weights { accounts: BTreeMap::new(), total: 0 });
-        };
         let mut accounts = self.later;
         let later = total(&accounts)?;
+        let length = match self.reach {
+            Reach::Newest(length) => length,
+            Reach::All => return Ok(Weights { accounts, total: later }),
+            Reach::Nowhere if self.slices > 1 => {
+                return Err("the bundle reaches back further than the window".into());
+            }
+            Reach::Nowhere => return Ok(Weights::default()),
+        };
         let mut left = length.saturating_sub(later);
         if left == 0 && self.slices > 0 {
             return Err("the bundle reaches back further than the window".into());
