@@ -242,44 +242,61 @@ proptest! {
 
     #[test]
     fn a_miner_notices_nothing_of_a_new_process(steps in steps(), further in 0..1_000_000_u64) {
-        let unix = UnixMillis::new(u64::from(GENESIS.ntime) * 1000);
-        let mut now = Moment { mono: Duration::from_secs(4000), unix };
-        let (mut id, mut epoch) = (1, 1);
-        let mut jobs = Arc::new(Jobs::default().with(job(id, epoch), &settings().limits));
-        let (mut stays, mut moves) = (Side::new(&jobs, now), Side::new(&jobs, now));
-        let mut heard = Arc::clone(&jobs);
-        for step in steps {
-            if let Step::Job { new_block, .. } = step {
-                (id, epoch) = (id + 1, epoch + u64::from(new_block));
-                jobs = Arc::new(jobs.with(job(id, epoch), &settings().limits));
-            }
-            if let Step::Wait(millis) = step {
-                now = now.after(Duration::from_millis(millis));
-            }
-            stays.take(&step, &jobs, now);
-            moves.take(&step, &jobs, now);
-            if let Step::Job { heard: true, .. } = step {
-                heard = Arc::clone(&jobs);
-            }
-            if let Step::HandOver { told } = step {
-                let list = if told { &jobs } else { &heard };
-                moves.hand_over(list, now, Duration::from_millis(further));
-                if told {
-                    heard = Arc::clone(&jobs);
-                    stays.session.set_jobs(Arc::clone(&jobs), stays.now(now));
-                    moves.session.set_jobs(Arc::clone(&jobs), moves.now(now));
-                }
-            }
-            prop_assert_eq!(&stays.seen, &moves.seen, "after {:?}", step);
-            stays.seen.clear();
-            moves.seen.clear();
-        }
-        let kept = |side: &mut Side| {
-            let Ended { kept, unused_xn1 } = side.session.end();
-            (kept.map(|kept| (kept.xn1(), kept.headers(), kept.unused_xn1())), unused_xn1)
-        };
-        prop_assert_eq!(kept(&mut stays), kept(&mut moves));
+        compare(steps, further);
     }
+}
+
+/// Takes the same steps in one process and in several.
+fn compare(steps: Vec<Step>, further: u64) {
+    let unix = UnixMillis::new(u64::from(GENESIS.ntime) * 1000);
+    let mut now = Moment { mono: Duration::from_secs(4000), unix };
+    let (mut id, mut epoch) = (1, 1);
+    let mut jobs = Arc::new(Jobs::default().with(job(id, epoch), &settings().limits));
+    let (mut stays, mut moves) = (Side::new(&jobs, now), Side::new(&jobs, now));
+    let mut heard = Arc::clone(&jobs);
+    for step in steps {
+        if let Step::Job { new_block, .. } = step {
+            (id, epoch) = (id + 1, epoch + u64::from(new_block));
+            jobs = Arc::new(jobs.with(job(id, epoch), &settings().limits));
+        }
+        if let Step::Wait(millis) = step {
+            now = now.after(Duration::from_millis(millis));
+        }
+        stays.take(&step, &jobs, now);
+        moves.take(&step, &jobs, now);
+        if let Step::Job { heard: true, .. } = step {
+            heard = Arc::clone(&jobs);
+        }
+        if let Step::HandOver { told } = step {
+            let list = if told { &jobs } else { &heard };
+            moves.hand_over(list, now, Duration::from_millis(further));
+            if told {
+                heard = Arc::clone(&jobs);
+                stays.session.set_jobs(Arc::clone(&jobs), stays.now(now));
+                moves.session.set_jobs(Arc::clone(&jobs), moves.now(now));
+            }
+        }
+        assert_eq!(&stays.seen, &moves.seen, "after {:?}", step);
+        stays.seen.clear();
+        moves.seen.clear();
+    }
+    let kept = |side: &mut Side| {
+        let Ended { kept, unused_xn1 } = side.session.end();
+        (kept.map(|kept| (kept.xn1(), kept.headers(), kept.unused_xn1())), unused_xn1)
+    };
+    assert_eq!(kept(&mut stays), kept(&mut moves));
+}
+
+#[test]
+fn what_was_resumed_while_work_was_withdrawn_is_as_stale_in_a_new_process() {
+    let steps = vec![
+        Step::Job { new_block: true, heard: false },
+        Step::Job { new_block: false, heard: true },
+        Step::Withdraw,
+        Step::Say(format!("{RESUME}\n")),
+        Step::HandOver { told: false },
+    ];
+    compare(steps, 0);
 }
 
 #[test]

@@ -174,15 +174,17 @@ impl Board {
         self.told = Told { mask, ..fresh.told };
         self.afresh = true;
         self.settled = None;
-        // What was newest then may be long replaced; the pool has set what is newest now.
+        // What was newest then may be long replaced; the pool has set what is newest now, and it
+        // makes older work stale even where nothing is to be given out.
         self.current = false;
-        if let Some(jobs) = fresh.jobs.filter(|_| fresh.current) {
+        if let Some(jobs) = fresh.jobs {
             let jobs = match &self.jobs {
                 Some(known) => Jobs::joined(known, &jobs, limits),
                 None => jobs,
             };
             self.set(jobs, limits);
         }
+        self.current &= fresh.current;
     }
 
     /// Has nothing to give out until the next job. What was given out stays good.
