@@ -202,7 +202,7 @@ defences! {
     PinnedKey = "pinned-key",
     /// A worker's reports keep their interval.
     ReportPace = "report-pace",
-    /// The ledger is asked about unproven workers' reports once a second.
+    /// The ledger is asked about each unproven worker whose report waits once a second.
     WaitingReports = "waiting-reports",
     /// Workers whose pace is remembered are bounded.
     ReportersBound = "reporters-bound",

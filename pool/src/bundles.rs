@@ -290,7 +290,9 @@ fn block_json(proof: &BlockProof) -> serde_json::Value {
         "height": proof.height,
         "reward_satoshis": proof.reward.to_string(),
         "scheme": proof.scheme,
-        "before": proof.before.as_ref().map(shown),
+        "before": proof.before.as_ref().map(|(hash, height)| {
+            json!({"hash": shown(hash), "height": height})
+        }),
         "slice": proof.slice,
         "root": hex::encode(proof.root),
         "slices": proof.slices,
@@ -321,10 +323,10 @@ fn block_text(proof: &BlockProof) -> String {
             proof.slices, proof.shares, proof.hashed
         ),
     ];
-    if let Some(before) = &proof.before {
+    if let Some((before, height)) = &proof.before {
         lines.push(format!(
-            "Its round begins behind the slice that block {} committed to; that this is the pool's \
-             last block before it is for the chain to say.",
+            "Its round begins behind the slice that block {} committed to. That this one is on the \
+             chain at height {height}, and no block of the pool's between, is for the chain to say.",
             shown(before)
         ));
     }

@@ -357,8 +357,8 @@ struct Writer {
 
 impl Writer {
     /// Lets shares gather where the last commit has just begun: one costs as much for a few as for
-    /// many. The first after a pause is not kept waiting; nor is anybody where so many commands
-    /// `wait` already, among them reports of energy, at each of which a commit ends.
+    /// many. The first after a pause is not kept waiting; nor is anybody where many commands `wait`
+    /// already: among them may be reports of energy, at each of which a commit ends.
     fn rest(&self, next: &Command, wait: usize) {
         let since = self.clock.now().mono.saturating_sub(self.committed_at);
         let rests = matches!(next, Command::Shares { .. }) && wait < BACKLOG;

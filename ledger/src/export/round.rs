@@ -7,24 +7,31 @@ impl Exporter {
     /// block that took what is in front of them, unless that is nothing.
     ///
     /// # Errors
-    /// Where the round is in pieces, as after orphans: no single block shows what was taken.
+    /// Where the block is not settled; or where no single block on the chain shows what was taken, as
+    /// after orphans.
     pub(super) fn round(&self, found: &Found) -> Result<(Slices<'_>, Option<Found>), ExportError> {
         let (event, last) = (found.event, found.terms.slice);
         if last == 0 {
             return Ok((Vec::new(), None));
         }
-        let in_pieces =
-            || missing("the round of this block is in pieces: verify the whole ledger".to_owned());
+        if self.raw.credits(event)?.is_empty() && found.terms.reward > 0 {
+            return Err(missing("this block is not settled".to_owned()));
+        }
+        let in_pieces = || {
+            let why = "the blocks that are on the chain now do not show the round of this one";
+            missing(format!("{why}: verify the whole ledger"))
+        };
         let (first, ended) = match self.raw.round(event)?.as_slice() {
             [] => (last, last),
             [(first, end)] if *end == last => (*first, first.saturating_sub(1)),
             _ => return Err(in_pieces()),
         };
-        let before = match ended {
-            0 => None,
-            ended => Some(self.raw.other_block_of(ended, event)?.ok_or_else(in_pieces)?),
-        };
-        let before = before.map(|event| self.found_by(event)).transpose()?;
+        // One that took slices of this round and is back on the chain would stand between.
+        let before = self.raw.block_before(event, ended.max(1), last)?;
+        if before.map_or(0, |(_, slice)| slice) != ended {
+            return Err(in_pieces());
+        }
+        let before = before.map(|(event, _)| self.found_by(event)).transpose()?;
         let slices = (first..=last).map(|index| Ok((index, self.slice(index)?)));
         Ok((slices.collect::<Result<_, ExportError>>()?, before))
     }

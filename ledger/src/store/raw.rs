@@ -204,16 +204,19 @@ impl RawLedger {
         list(&self.conn, sql, [event], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    /// The event of another block than `event`'s that had committed to `slice`, sooner one that is on
-    /// the chain.
-    pub(crate) fn other_block_of(
+    /// The newest block found before `event` that is on the chain and had committed to one of the
+    /// slices from `first` to `last`: its event and that slice.
+    pub(crate) fn block_before(
         &self,
-        slice: u64,
         event: u64,
-    ) -> Result<Option<u64>, LedgerError> {
-        let sql = "SELECT event FROM block WHERE slice = ?1 AND event <> ?2
-                   ORDER BY state IN ('immature', 'mature') DESC, event LIMIT 1";
-        Ok(list(&self.conn, sql, [slice, event], |row| row.get(0))?.pop())
+        first: u64,
+        last: u64,
+    ) -> Result<Option<(u64, u64)>, LedgerError> {
+        let sql = "SELECT event, slice FROM block
+                   WHERE event < ?1 AND slice BETWEEN ?2 AND ?3 AND state IN ('immature', 'mature')
+                   ORDER BY event DESC LIMIT 1";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        Ok(list(&self.conn, sql, [event, first, last], read)?.pop())
     }
 
     /// The rows of a closed slice: account, shares, work, score, in rising order of account.

@@ -38,6 +38,8 @@ pub(super) struct Coinbase {
     /// Them: satoshis and script.
     pub(super) outputs: Vec<(u64, Vec<u8>)>,
     pub(super) commitment: Option<[u8; 32]>,
+    /// The block's, as its script begins with it (BIP 34).
+    pub(super) height: Option<u64>,
 }
 
 /// A transaction as far as it matters here.
@@ -117,7 +119,22 @@ pub(super) fn coinbase(bytes: &[u8]) -> Result<Coinbase, String> {
         return Err("its coinbase spends something".to_owned());
     }
     let Transaction { id, value, outputs, script, .. } = transaction;
-    Ok(Coinbase { id, value, outputs, commitment: commitment::found_in(&script)? })
+    let (commitment, height) = (commitment::found_in(&script)?, height_in(&script));
+    Ok(Coinbase { id, value, outputs, commitment, height })
+}
+
+/// The number that a coinbase's script begins with: an opcode of its own up to 16, or a push with
+/// the lowest byte first.
+fn height_in(script: &[u8]) -> Option<u64> {
+    let (opcode, rest) = script.split_first()?;
+    match opcode {
+        0x51..=0x60 => Some(u64::from(opcode.saturating_sub(0x50))),
+        1..=8 => {
+            let digits = rest.get(..usize::from(*opcode))?.iter().rev();
+            Some(digits.fold(0, |height, byte| height << 8 | u64::from(*byte)))
+        }
+        _ => None,
+    }
 }
 
 /// The merkle root over a first transaction, with the nodes beside its own on the way up.

@@ -2,7 +2,7 @@
 //! believed.
 
 use ledger::verify::bundle::BundleError;
-use ledger::{BlockId, Exporter, Scheme};
+use ledger::{BlockId, Exporter, Over, Scheme};
 use serde_json::json;
 
 use crate::bundles::{Falsehood, Lines, check, exported};
@@ -34,7 +34,9 @@ fn a_bundle_proves_a_round() {
         (proof.slices, proof.window, proof.before)
     });
     // 40 + 41 + 2 * 31, and 42 + 43 + 44 + 3 * 31; the third finds everything taken.
-    assert_eq!(proofs, [(2, 143, None), (3, 222, Some(first)), (1, 0, Some(second))]);
+    let before = proofs.map(|(_, _, before)| before.map(|(hash, _)| hash));
+    assert_eq!(before, [None, Some(first), Some(second)]);
+    assert_eq!(proofs.map(|(slices, window, _)| (slices, window)), [(2, 143), (3, 222), (1, 0)]);
 }
 
 #[test]
@@ -57,7 +59,32 @@ fn a_round_in_pieces_has_no_bundle() {
     let hash = world.find(bob, 7, REWARD);
     world.on_chain(hash, 1);
     let error = Exporter::open(&world.path()).unwrap().block(&hash, &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("in pieces"), "{error}");
+    assert!(error.to_string().contains("do not show the round"), "{error}");
+}
+
+#[test]
+fn a_round_is_shown_by_blocks_that_are_on_the_chain() {
+    // The last round was empty when its block was settled, by one that is an orphan now.
+    let (mut world, [_, second, third]) = world(Scheme::Prop);
+    world.orphan(second);
+    let export = |world: &World, hash| {
+        let mut out = Vec::new();
+        Exporter::open(&world.path())
+            .unwrap()
+            .block(hash, &mut out)
+            .map_err(|error| error.to_string())
+    };
+    assert!(export(&world, &third).unwrap_err().contains("do not show the round"));
+    world.on_chain(second, 1);
+    assert_eq!(export(&world, &third), Ok(()));
+    // One of which nothing is known is no empty round.
+    let bob = world.worker("bob", "rig");
+    let open = world.find(bob, 7, REWARD);
+    assert!(export(&world, &open).unwrap_err().contains("is not settled"));
+    let mut out = Vec::new();
+    let account =
+        Exporter::open(&world.path()).unwrap().account("bob", Over::Block(&open), false, &mut out);
+    assert!(account.unwrap_err().to_string().contains("is not settled"));
 }
 
 /// What is done to the bundle of the second block, whose round is slices 3 to 5.
@@ -130,7 +157,15 @@ fn a_block_before_is_believed_of_a_round_alone() {
     let mut lines = Lines::of(&exported(&prop, &first));
     lines.0.insert(2, two.clone());
     let error = check(&lines.bytes()).unwrap_err().to_string();
-    assert!(error.contains("of the block before: its coinbase commits"), "{error}");
+    assert!(error.contains("should be below"), "{error}");
+    // Nor is a later block before.
+    let mut lines = Lines::of(&exported(&prop, &second));
+    let later = Lines::of(&exported(&prop, &third)).0[1].clone();
+    for key in ["header", "coinbase", "branch"] {
+        lines.nth("before", 0)[key] = later[key].clone();
+    }
+    let error = check(&lines.bytes()).unwrap_err().to_string();
+    assert!(error.contains("of the block before: its height is"), "{error}");
     // An empty round has the committed slice alone.
     let mut lines = Lines::of(&exported(&prop, &second));
     *lines.nth("before", 0) = two;

@@ -67,8 +67,6 @@ pub(super) struct Peer {
     heard: bool,
     /// The last notice that was shown.
     noticed: u32,
-    /// The second in which the ledger was last asked about a worker whose report waits.
-    asked: u32,
     /// Requests that the ledger still has to answer.
     open: u32,
     /// Shares accepted and refused since it was last told about.
@@ -119,7 +117,6 @@ impl Peer {
             port,
             heard: false,
             noticed: 0,
-            asked: 0,
             open: 0,
             good: 0,
             bad: 0,
@@ -344,21 +341,14 @@ impl Peer {
     ) {
         let peer = self.key;
         let Some(worker) = self.worker(key).map(Arc::clone) else { return };
-        if worker.has_baseline() && !self.may_ask_again(now.mono) {
+        // No work was proven for the asking; it may be proven on another connection.
+        if worker.has_baseline() && !worker.may_ask_again(now.mono) {
             let why = "a report is waiting for this worker's first share: wait a second".to_owned();
             return self.session.answer_energy(token, Err(why));
         }
         let early = Early { token, worker, report };
         hall.report(Box::new(early), peer, now.mono);
         self.open = self.open.saturating_add(1);
-    }
-
-    /// Whether the ledger may be asked whether a worker whose report waits has got its first share
-    /// elsewhere: once a second, since no work was proven for the asking.
-    fn may_ask_again(&mut self, now: Duration) -> bool {
-        let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let asked = std::mem::replace(&mut self.asked, second);
-        asked != second || !stands(Defence::WaitingReports)
     }
 
     /// A report was taken, or why not.

@@ -81,7 +81,7 @@ impl Query {
         Ok(limit.unwrap_or(BLOCKS_SHOWN))
     }
 
-    /// How many slices are looked into; a day of the usual ones where nothing is said.
+    /// How many slices are looked into; 24 where nothing is said.
     pub(super) fn slices(&self) -> Result<u32, String> {
         let most = if stands(Defence::PageLength) { SLICES_MAX } else { u32::MAX };
         let expected = format!("a whole number from 1 to {SLICES_MAX}");

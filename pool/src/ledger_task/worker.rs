@@ -1,7 +1,14 @@
 //! A worker of a connection, until the ledger knows it and afterwards.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use defences::{Defence, stands};
 use ledger::WorkerId;
 use stratum::v1::server::RequestToken;
 
@@ -21,6 +28,8 @@ pub struct WorkerCell {
     /// What the ledger's thread keeps until it knows the worker's row. Of all shares the first alone
     /// comes by here, so that the lock is none of the share path's.
     baseline: Mutex<Option<Box<Baseline>>>,
+    /// The second in which the ledger was last asked about it while a report waited, plus one.
+    asked: AtomicU32,
 }
 
 /// A report of energy that came before its worker's first share, to be taken right before that,
@@ -37,7 +46,7 @@ impl WorkerCell {
     /// A worker that has proven nothing here yet.
     #[must_use]
     pub const fn new(user: User) -> Self {
-        Self { user, id: OnceLock::new(), baseline: Mutex::new(None) }
+        Self { user, id: OnceLock::new(), baseline: Mutex::new(None), asked: AtomicU32::new(0) }
     }
 
     /// Its number in the ledger, once it is known here.
@@ -69,6 +78,12 @@ impl WorkerCell {
     /// Whether a report waits for the first share.
     pub(crate) fn has_baseline(&self) -> bool {
         self.baseline().is_some()
+    }
+
+    /// Whether the ledger may be asked if it has got its first share elsewhere: once a second.
+    pub(crate) fn may_ask_again(&self, now: Duration) -> bool {
+        let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        self.asked.swap(second, Relaxed) != second || !stands(Defence::WaitingReports)
     }
 
     /// Lets a report wait for the first share, unless one does already.

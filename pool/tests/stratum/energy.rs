@@ -105,15 +105,3 @@ async fn a_worker_without_work_does_not_ask_the_ledger_without_end() {
     });
     pool.stop().await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pool_stops_at_once_though_a_report_waits() {
-    let pool = Pool::start(EASY, "").await;
-    block_in_place(|| {
-        let mut miner = meet(&pool);
-        miner.write(&report(1, 1));
-        miner.write(&report(2, 2));
-        assert_eq!(miner.answer()["id"], 2, "the first is kept");
-    });
-    assert_eq!(pool.stop().await, 0);
-}

@@ -2,7 +2,7 @@
 //! need not trust the pool, nor have its ledger. Written from `docs/bundle.md` and `docs/slices.md`.
 //!
 //! Read [`block`] and [`account`] first, then `walk.rs` (slices), `window.rs` (whose work counts, by
-//! the scheme's name: the one place that a new scheme changes) and `divide.rs` (satoshis).
+//! the scheme's name), `round.rs` (where a round begins) and `divide.rs` (satoshis).
 //!
 //! It shares no function with settlement or export; with the audit of a ledger it shares what reads
 //! headers, coinbases (and whom they pay) and roots. It stops at the first thing that is wrong, and
@@ -74,8 +74,9 @@ pub struct BlockProof {
     pub hashed: u64,
     /// The name of the scheme.
     pub scheme: String,
-    /// Under "prop", the block whose slice ends the round before, unless this is the first round.
-    pub before: Option<BlockId>,
+    /// Under "prop", hash and height of the block whose slice ends the round before, unless this is
+    /// the first round.
+    pub before: Option<(BlockId, u64)>,
     /// The divisor: what the weights of all accounts in the window sum to.
     pub window: u128,
     /// Account, purpose ("fee", "finder" or "share") and satoshis, in rising order of account.
@@ -147,7 +148,7 @@ fn read_block(
     walk.all_met()?;
     let (shares, hashed, slices) = walk.counts();
     let weights = match round::check(&terms, before.as_ref(), &walk)? {
-        Round::Whole => window.weights(walk.oldest())?,
+        Round::Counts => window.weights(walk.oldest())?,
         Round::Empty => Weights::default(),
     };
     let must = divide::credits(&terms, &weights)?;
@@ -176,7 +177,7 @@ fn read_block(
         shares,
         hashed,
         scheme: terms.scheme,
-        before: before.map(|before| before.hash),
+        before: before.map(|before| (before.hash, before.height)),
         window: weights.total,
         credits,
         work: walk.work(),

@@ -1,8 +1,8 @@
 //! Where the round of a block under PROP begins: behind the slice that an earlier block of the pool
 //! committed to, whose header and coinbase are in the bundle.
 //!
-//! It deliberately does not decide whether that is the last block before, nor whether it is on the
-//! chain: the chain says, where everybody sees the pool's blocks and what they commit to.
+//! It deliberately does not decide whether that block is on the chain, nor whether it is the pool's
+//! last one below this: the chain says, where everybody sees the pool's blocks and what they commit to.
 
 use super::Fault;
 use super::lines::Lines;
@@ -15,15 +15,16 @@ use crate::verify::commitment;
 #[derive(Debug)]
 pub(super) struct Before {
     pub(super) hash: BlockId,
+    pub(super) height: u64,
     commitment: Option<[u8; 32]>,
 }
 
-/// Whether a block is paid for slices of its own.
+/// Whose work counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Round {
-    /// Every slice of the bundle, or as the scheme says.
-    Whole,
-    /// The block before took the committed slice and all in front of it.
+    /// That of the bundle's slices, as the scheme says.
+    Counts,
+    /// Nobody's: the block before took the committed slice and all in front of it.
     Empty,
 }
 
@@ -43,7 +44,16 @@ impl Before {
         if hash == terms.hash {
             return Err("the block before is the block itself".into());
         }
-        Ok(Some(Self { hash, commitment: coinbase.commitment }))
+        let (height, must) = (coinbase.height, terms.mined_height);
+        let (Some(height), Some(must)) = (height, must) else {
+            return Err("of the block before: which came first is not said".into());
+        };
+        if height >= must {
+            let why =
+                format!("of the block before: its height is {height}, should be below {must}");
+            return Err(why.into());
+        }
+        Ok(Some(Self { hash, height, commitment: coinbase.commitment }))
     }
 }
 
@@ -55,12 +65,12 @@ pub(super) fn check(
 ) -> Result<Round, Fault> {
     let first = walk.first().filter(|_| terms.scheme == "prop");
     let (Some((oldest, previous)), Some(newest)) = (first, walk.newest()) else {
-        return before.map_or(Ok(Round::Whole), |_| Err("a block before is nothing here".into()));
+        return before.map_or(Ok(Round::Counts), |_| Err("a block before is nothing here".into()));
     };
     let Some(before) = before else {
         let whole = oldest == 1;
         let why = || format!("no block before says that the round begins with slice {oldest}");
-        return whole.then_some(Round::Whole).ok_or_else(|| why().into());
+        return whole.then_some(Round::Counts).ok_or_else(|| why().into());
     };
     if before.commitment == Some(commitment::of(newest.index, &newest.root)) {
         let alone = oldest == newest.index;
@@ -70,5 +80,5 @@ pub(super) fn check(
     let ended = oldest.saturating_sub(1);
     commitment::check(before.commitment, ended, &previous, true)
         .map_err(|why| format!("of the block before: {why}"))?;
-    Ok(Round::Whole)
+    Ok(Round::Counts)
 }

@@ -28,6 +28,8 @@ pub(super) struct Terms {
     /// What the coinbase pays to accounts itself: each has an output of its own.
     pub(super) direct: Vec<Payment>,
     commitment: Option<[u8; 32]>,
+    /// As the coinbase says it.
+    pub(super) mined_height: Option<u64>,
 }
 
 impl Terms {
@@ -76,6 +78,7 @@ impl Terms {
             fee_account: block.fee_account,
             direct,
             commitment: coinbase.commitment,
+            mined_height: coinbase.height,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Whose work counts for a block, and with what weight: the one place that knows schemes by name.
+//! Whose work counts for a block, and with what weight, by the scheme's name.
 //!
 //! | scheme | who |
 //! |---|---|
