@@ -160,6 +160,7 @@ fn who_reads_the_beginning_of_a_table_alone_sees_no_failure() {
 fn what_the_best_headers_show_stands_beside_the_claim() {
     let data = tempfile::tempdir().unwrap();
     let pool = pool(data.path());
+    pool.wait_until("a closed slice", |pool| pool["luck"]["ratio"].is_number());
     let shown = pool.json(&format!("/api/v1/accounts/{ADDRESS}/work?slices=100"));
     let last = count(&shown["last_slice"]);
     assert!(last > 0 && count(&shown["first_slice"]) == 1, "{shown}");
@@ -167,7 +168,8 @@ fn what_the_best_headers_show_stands_beside_the_claim() {
     assert!(figure("claimed") > 0 && figure("low") <= figure("estimated"), "{shown}");
     assert!(figure("estimated") <= figure("high"), "{shown}");
     let newest = pool.json(&format!("/api/v1/accounts/{ADDRESS}/work?slices=1"));
-    assert_eq!((count(&newest["first_slice"]), count(&newest["last_slice"])), (last, last));
+    assert_eq!(newest["first_slice"], newest["last_slice"]);
+    assert!(count(&newest["last_slice"]) >= last, "{newest}");
     assert!(pool.stop());
 }
 
