@@ -116,6 +116,25 @@ fn what_was_missed_is_caught_up_with() {
 }
 
 #[test]
+fn what_is_withdrawn_when_a_subscription_goes_on_stays_so_and_old_work_is_stale() {
+    let mut before = resumable();
+    before.handshake();
+    before.set_job(1, 1);
+    before.read();
+    assert_eq!(before.submit("1", 0), YES);
+    let kept = before.session.end().kept.unwrap();
+    let mut after = again(&before);
+    after.set_job(2, 2);
+    after.session.withdraw_job();
+    subscribe_with(&mut after, ID, Some(kept));
+    let answer = after.say(AUTHORIZE);
+    assert!(!answer.contains("mining.notify"), "{answer}");
+    assert!(after.submit("1", 1).contains("[21,"), "its block has a successor");
+    after.set_job(3, 2);
+    assert!(after.read().contains("mining.notify"));
+}
+
+#[test]
 fn unknown_ids_begin_afresh() {
     let mut bench = resumable();
     bench.set_job(1, 1);
