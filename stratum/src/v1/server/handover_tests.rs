@@ -276,7 +276,7 @@ fn compare(steps: Vec<Step>, further: u64) {
                 moves.session.set_jobs(Arc::clone(&jobs), moves.now(now));
             }
         }
-        assert_eq!(&stays.seen, &moves.seen, "after {:?}", step);
+        assert_eq!(&stays.seen, &moves.seen, "after {step:?}");
         stays.seen.clear();
         moves.seen.clear();
     }
