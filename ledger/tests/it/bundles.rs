@@ -415,11 +415,16 @@ const FALSEHOODS: &[Falsehood] = &[
 #[test]
 fn every_named_falsehood_is_refused_with_its_reason() {
     let (world, hash) = world(pplns(100));
-    let sound = exported(&world, &hash);
-    assert_eq!(Lines::of(&sound).bytes().len(), sound.len());
-    assert!(check(&Lines::of(&sound).bytes()).is_ok());
-    for (name, change, reason) in FALSEHOODS {
-        let mut lines = Lines::of(&sound);
+    refuse_all(&exported(&world, &hash), FALSEHOODS);
+    assert!(FALSEHOODS.len() >= 60);
+}
+
+/// That a sound bundle is believed, and with each of the falsehoods in it refused for its reason.
+pub(crate) fn refuse_all(sound: &[u8], falsehoods: &[Falsehood]) {
+    assert_eq!(Lines::of(sound).bytes().len(), sound.len());
+    assert!(check(&Lines::of(sound).bytes()).is_ok());
+    for (name, change, reason) in falsehoods {
+        let mut lines = Lines::of(sound);
         change(&mut lines);
         let bytes = lines.bytes();
         assert_ne!(bytes, sound, "{name}: nothing was changed");
@@ -428,7 +433,6 @@ fn every_named_falsehood_is_refused_with_its_reason() {
         };
         assert!(why.contains(reason), "{name}: refused because {why}");
     }
-    assert!(FALSEHOODS.len() >= 60);
 }
 
 #[test]

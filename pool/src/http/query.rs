@@ -73,22 +73,22 @@ impl Query {
 
     /// How many rows are asked for; a page where nothing is said.
     pub(super) fn limit(&self) -> Result<u32, String> {
-        let most = if stands(Defence::PageLength) { BLOCKS_SHOWN } else { u32::MAX };
-        let expected = format!("a whole number from 1 to {BLOCKS_SHOWN}");
-        let limit = self.read("limit", &expected, |text| {
-            text.parse().ok().filter(|limit| (1..=most).contains(limit))
-        })?;
-        Ok(limit.unwrap_or(BLOCKS_SHOWN))
+        self.count("limit", BLOCKS_SHOWN, BLOCKS_SHOWN)
     }
 
     /// How many slices are looked into; 24 where nothing is said.
     pub(super) fn slices(&self) -> Result<u32, String> {
-        let most = if stands(Defence::PageLength) { SLICES_MAX } else { u32::MAX };
-        let expected = format!("a whole number from 1 to {SLICES_MAX}");
-        let slices = self.read("slices", &expected, |text| {
-            text.parse().ok().filter(|slices| (1..=most).contains(slices))
+        self.count("slices", SLICES, SLICES_MAX)
+    }
+
+    /// How many of something: `usual` where nothing is said.
+    fn count(&self, key: &str, usual: u32, shown: u32) -> Result<u32, String> {
+        let most = if stands(Defence::PageLength) { shown } else { u32::MAX };
+        let expected = format!("a whole number from 1 to {shown}");
+        let count = self.read(key, &expected, |text| {
+            text.parse().ok().filter(|count| (1..=most).contains(count))
         })?;
-        Ok(slices.unwrap_or(SLICES))
+        Ok(count.unwrap_or(usual))
     }
 
     /// The block after which the page goes on.
