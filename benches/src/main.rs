@@ -100,6 +100,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    // The load beside a pool should take little from it; a pool's own process does the same.
+    pool::large_pages::begin_again();
     let mut said = results(&options);
     if let Some(text) = &said.text
         && let Err(error) = writeln!(io::stdout(), "{text}")

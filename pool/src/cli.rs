@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     demo,
     handover::{State, relay},
+    large_pages,
     limits::{self, Room},
     run::{self, Asked, Reloader},
     tables::{self, ListArgs, StatementArgs, Table, TableArgs},
@@ -283,6 +284,7 @@ fn check(file: &ConfigFile) -> Result<(), Failure> {
 }
 
 fn serve(file: &ConfigFile) -> Result<(), Failure> {
+    large_pages::begin_again();
     let (mut config, mut effective) = read(file)?;
     start_tracing();
     let mut taken = relay::take().map_err(|error| Failure::Failed(error.to_string()))?;

@@ -27,6 +27,7 @@ pub mod front;
 pub mod handover;
 pub mod http;
 pub mod jobs;
+pub mod large_pages;
 pub mod ledger_task;
 pub mod limits;
 pub mod luck;

@@ -9,6 +9,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     mem,
     net::SocketAddr,
+    thread,
     time::Duration,
 };
 
@@ -31,6 +32,13 @@ const READ: usize = 64 * 1024;
 const HUNGRY_A_TURN: usize = 8;
 /// Longest wait for anything.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// Where miners only listen and fewer than so many had something to hear, this long a pause before
+/// the next look. Whoever waits at the poll is woken for each line that a pool writes, and the
+/// waking is paid for by the pool, which has no such neighbour in the field. Times of hearing are
+/// too late by so much at most.
+const FEW: usize = 64;
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// What the miners do.
 #[derive(Debug)]
@@ -155,10 +163,15 @@ impl<'a> Crowd<'a> {
             Ok(()) | Err(_) => {}
         }
         let events = mem::replace(&mut self.events, Events::with_capacity(0));
+        let mut heard = 0;
         for event in &events {
+            heard += 1;
             self.attend(event)?;
         }
         self.events = events;
+        if matches!(self.task, Task::Hold) && (1..FEW).contains(&heard) {
+            thread::sleep(PAUSE);
+        }
         for _ in 0..self.hungry.len().min(HUNGRY_A_TURN) {
             let Some(number) = self.hungry.pop_front() else { break };
             self.peers[number].hungry = false;

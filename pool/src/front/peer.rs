@@ -226,6 +226,11 @@ impl Peer {
         self.session.glance();
     }
 
+    /// The second part, as [`Session::glance_behind`] is.
+    pub(super) fn glance_behind(&self) {
+        self.session.glance_behind();
+    }
+
     /// Hands on what the session says.
     ///
     /// # Errors

@@ -64,6 +64,14 @@ impl Peers {
         self.slots.iter_mut().flatten().map(Box::as_mut).for_each(act);
     }
 
+    /// Looks at what new work for the connections in these slots will touch, as
+    /// [`Peer::glance`] does: all at once, since nothing that is looked at waits for the one before.
+    pub(super) fn glance(&self, slots: std::ops::Range<usize>) {
+        let group = self.slots.get(slots).unwrap_or_default();
+        group.iter().flatten().for_each(|peer| peer.glance());
+        group.iter().flatten().for_each(|peer| peer.glance_behind());
+    }
+
     /// Connections held.
     pub(super) const fn held(&self) -> usize {
         self.held

@@ -42,8 +42,9 @@ const STREAM: Duration = Duration::from_millis(5);
 /// Pause between turns of a stream, unless so many sockets had something at once.
 const REST: Duration = Duration::from_millis(2);
 const CROWD: usize = 64;
-/// How many connections ahead of the one that gets new work memory is looked at.
-const AHEAD: usize = 4;
+/// How many connections' memory is looked at together, before they get new work: enough for the
+/// processor to wait for many at once, and few enough to be still at hand when their turn comes.
+const TOGETHER: usize = 32;
 /// Connections get this long to finish once the pool stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// The ledger gets this long to answer what is under way before connections are put down.
@@ -456,25 +457,30 @@ impl Shard {
         let slots = self.peers.slots();
         self.first = (self.first + slots / 3 + 1).checked_rem(slots).unwrap_or(0);
         let mut written = 0;
-        let first = self.first;
-        let places = || (first..slots).chain(0..first);
-        let mut ahead = places().skip(AHEAD);
-        for place in places() {
-            let next = ahead.next().and_then(|place| u32::try_from(place).ok());
-            if let Some(peer) = next.and_then(|slot| self.peers.get(slot)) {
-                peer.glance();
-            }
-            let Some(peer) = u32::try_from(place).ok().and_then(|slot| self.peers.get(slot)) else {
-                continue;
-            };
-            peer.session.set_jobs(Arc::clone(jobs), now);
-            written += usize::from(peer.session.is_ready());
-            if let Err(end) = peer.write(&mut self.hall, now) {
-                peer.begin_end(end, &mut self.hall, now);
-                mark(peer, &mut self.to_write);
+        let ring: [std::ops::Range<usize>; 2] = [self.first..slots, 0..self.first];
+        for half in ring {
+            for start in half.clone().step_by(TOGETHER) {
+                let group = start..half.end.min(start + TOGETHER);
+                self.peers.glance(group.clone());
+                for place in group {
+                    written += usize::from(self.give(place, jobs, now));
+                }
             }
         }
         written
+    }
+
+    /// Gives new work to the connection in a slot, and says whether it was written.
+    fn give(&mut self, place: usize, jobs: &Arc<Jobs>, now: Moment) -> bool {
+        let slot = u32::try_from(place).ok();
+        let Some(peer) = slot.and_then(|slot| self.peers.get(slot)) else { return false };
+        peer.session.set_jobs(Arc::clone(jobs), now);
+        let ready = peer.session.is_ready();
+        if let Err(end) = peer.write(&mut self.hall, now) {
+            peer.begin_end(end, &mut self.hall, now);
+            mark(peer, &mut self.to_write);
+        }
+        ready
     }
 
     /// Looks at connections whose time has come.

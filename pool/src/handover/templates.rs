@@ -71,7 +71,7 @@ impl SavedTemplates {
         let data =
             self.transactions.iter().map(|text| hex::decode(text).unwrap_or_default().into());
         let all: Vec<TemplateTransaction> =
-            data.zip(self.txids).map(|(data, txid)| TemplateTransaction { data, txid }).collect();
+            data.zip(self.txids).map(|(data, txid)| TemplateTransaction::new(data, txid)).collect();
         let mut origins = Vec::new();
         for saved in self.templates {
             let jobs = saved.jobs.clone();

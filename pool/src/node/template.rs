@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use defences::{Defence, stands};
 use serde::Deserialize;
+use stratum::job::sha256d;
 use units::{Sats, Target, TargetError};
 
 /// Most transactions that a block can hold: 4,000,000 weight units, 240 at the least for each.
@@ -51,8 +52,18 @@ pub struct Template {
 pub struct TemplateTransaction {
     /// Serialized with its witness.
     pub data: Arc<[u8]>,
-    /// Its id, internal byte order: a leaf of the merkle tree.
+    /// Its id as the node says, internal byte order: a leaf of the merkle tree.
     pub txid: [u8; 32],
+    /// The hash of `data`, internal byte order: a leaf of the witnesses' tree (BIP 141).
+    pub wtxid: [u8; 32],
+}
+
+impl TemplateTransaction {
+    /// A transaction, which the node calls by this id.
+    #[must_use]
+    pub fn new(data: Arc<[u8]>, txid: [u8; 32]) -> Self {
+        Self { wtxid: sha256d(&data), data, txid }
+    }
 }
 
 /// A template that cannot be mined; the message names the field.
@@ -98,10 +109,11 @@ impl Template {
     /// one tip differ by few, and many are kept while shares may come for them.
     pub fn share_with(&mut self, earlier: &Self) {
         let known: HashMap<[u8; 32], &Arc<[u8]>> =
-            earlier.transactions.iter().map(|one| (one.txid, &one.data)).collect();
+            earlier.transactions.iter().map(|one| (one.wtxid, &one.data)).collect();
         for one in &mut self.transactions {
-            // One id may stand for two witnesses.
-            if let Some(data) = known.get(&one.txid).filter(|data| ***data == one.data) {
+            // Equal hashes are equal bytes; to look at the bytes would be to read megabytes that no
+            // cache holds, while miners wait.
+            if let Some(data) = known.get(&one.wtxid) {
                 one.data = Arc::clone(data);
             }
         }
@@ -192,10 +204,8 @@ fn fees(transactions: &[RawTransaction<'_>]) -> Result<Option<Sats>, TemplateErr
 }
 
 fn transaction(raw: &RawTransaction<'_>) -> Result<TemplateTransaction, TemplateError> {
-    Ok(TemplateTransaction {
-        data: bytes("transactions.data", &raw.data)?.into(),
-        txid: hash("transactions.txid", &raw.txid)?,
-    })
+    let data = bytes("transactions.data", &raw.data)?.into();
+    Ok(TemplateTransaction::new(data, hash("transactions.txid", &raw.txid)?))
 }
 
 /// The version is a signed number in JSON and 32 plain bits in the header.

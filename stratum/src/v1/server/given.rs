@@ -123,7 +123,7 @@ impl Given {
         usize::try_from(self.late).unwrap_or(usize::MAX).min(self.runs.len())
     }
 
-    /// Part of [`super::Session::glance`].
+    /// Part of [`super::Session::glance_behind`].
     pub(super) fn glance(&self) {
         black_box(self.stale.last().copied());
         black_box([self.runs.first(), self.runs.last()].map(|run| Some(run?.first)));

@@ -325,13 +325,18 @@ impl Session {
 
     /// Looks at what [`Self::set_jobs`] and [`Self::transmit`] will touch, and does nothing with it.
     /// Most of new work's time goes by waiting for memory, a connection's being looked at so seldom
-    /// that no cache holds it: whoever is about to give new work to many looks at a few ahead, and
-    /// the waits overlap.
+    /// that no cache holds it. Whoever is about to give new work to many calls this for a few dozen
+    /// together, and then [`Self::glance_behind`] for the same: the processor waits for all of them
+    /// at once, since no look needs what another finds.
     pub fn glance(&self) {
         black_box((self.closed, self.subscribed, self.wants_xn1, self.mask, self.agent));
-        black_box((self.settings.xn2_size, self.outbox.len(), self.vardiff.bounds()));
-        black_box(self.workers.is_empty());
+        black_box((self.outbox.len(), self.vardiff.bounds(), self.workers.is_empty()));
         self.board.glance();
+    }
+
+    /// Looks at what [`Self::glance`] found the way to.
+    pub fn glance_behind(&self) {
+        self.board.glance_behind();
     }
 
     /// What happened, oldest first. Nothing is left allocated behind the last.

@@ -86,9 +86,14 @@ impl Seen {
         self.spaces.insert(0, entry);
     }
 
-    /// Part of [`super::Session::glance`].
+    /// Part of [`super::Session::glance_behind`].
     pub(super) fn glance(&self) {
         black_box(self.spaces.first().map(|(space, headers)| (*space, headers.merged)));
+    }
+
+    /// Whether no header was ever credited here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.spaces.is_empty()
     }
 
     /// Headers remembered.
