@@ -85,6 +85,24 @@ fn renewed(pool: &mut Pool, miners: &[Miner]) {
     pool.wait_until("every miner's connection", |pool| connections(pool) == wanted);
 }
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_asks_for_large_pages_under_its_own_name_and_once() {
+    let site = Site::new().await;
+    block_in_place(|| {
+        let mut pool = Pool::run(&site.config);
+        let asked = |pool: &Pool| {
+            let environment = pool.of_process("environ");
+            environment.matches("glibc.malloc.hugetlb=1").count()
+        };
+        assert_eq!((asked(&pool), pool.of_process("comm").trim()), (1, "wattproof-pool"));
+        assert!(pool.of_process("cmdline").contains("run\0-c\0"), "with the same words");
+        renewed(&mut pool, &[]);
+        assert_eq!(asked(&pool), 1, "another image has them already");
+        assert!(pool.stop());
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_pool_keeps_every_miner_and_takes_shares_on_work_from_before() {
     let site = Site::new().await;

@@ -95,6 +95,13 @@ impl Pool {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
+    /// What the system keeps of the process under this name.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_process(&self, name: &str) -> String {
+        let text = std::fs::read(format!("/proc/{}/{name}", self.child.id())).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// Waits until another image of the pool has said where it serves.
     pub(crate) fn wait_for_another_image(&mut self) {
         let mut line = String::new();
