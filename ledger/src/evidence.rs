@@ -172,6 +172,8 @@ mod tests {
         let parts = HeadParts {
             index: SliceIndex::new(1),
             previous: [0; 32],
+            opened: UnixMillis::new(0),
+            closed: UnixMillis::new(1),
             shares: 1,
             work: Work::new(1),
         };

@@ -23,7 +23,7 @@ use crate::event::{
 use crate::evidence::BEST_MOST;
 use crate::packed;
 use crate::slice::{FORM, HeadParts};
-use crate::store::{Recorder, State, Store};
+use crate::store::{LATEST, Recorder, State, Store};
 use crate::types::{AccountId, Committed, Scheme, Settings, Share, SliceHead, WorkerId};
 
 pub use self::energy::MAX_METERS;
@@ -158,9 +158,10 @@ impl Ledger {
     pub fn close_slice(&mut self, now: UnixMillis) -> Result<SliceHead, LedgerError> {
         if self.store.state()?.open.sum.shares > 0 {
             let best = self.settings.best_headers.min(BEST_MOST);
+            let now = now.min(LATEST);
             self.newest = self.store.transact("closing a slice", |record| {
                 let sums = open_sums(record.state(), best);
-                let closed = SliceClosed { root: open_root(record)?, ..sums };
+                let closed = SliceClosed { root: open_root(record, now)?, ..sums };
                 record.record(now, &Event::SliceClosed(closed), None)?;
                 aggregate_when_due(record, now)?;
                 Ok(record.state().newest)
@@ -263,11 +264,13 @@ fn open_sums(state: &State, best: u32) -> SliceClosed {
     }
 }
 
-fn open_root(record: &Recorder<'_>) -> Result<[u8; 32], LedgerError> {
+fn open_root(record: &Recorder<'_>, now: UnixMillis) -> Result<[u8; 32], LedgerError> {
     let state = record.state();
     let parts = HeadParts {
         index: state.open.index,
         previous: state.newest.root,
+        opened: state.newest_closed,
+        closed: now,
         shares: state.open.sum.shares,
         work: Work::new(state.open.sum.work),
     };

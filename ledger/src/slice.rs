@@ -14,25 +14,26 @@
 //!               work
 //! accounts    = the tree over the accounts with shares, in rising order of id, joined by
 //!               H("wattproof/slice/accounts", left 32 | left sum u128 | right 32 | right sum u128)
-//! head        = H("wattproof/slice/head/2", index u64 | previous head 32 | shares u64 | work u128
+//! head        = H("wattproof/slice/head/3", index u64 | previous head 32 | opened u64 (ms)
+//!                                         | closed u64 (ms) | shares u64 | work u128
 //!                                         | number of accounts u32 | accounts 32)
 //! ```
 //!
 //! A level with an odd number of nodes passes its last one up unchanged (it is never paired with
 //! itself, so no two lists share a top). A joined node's sum is that of both, so a sum that an
 //! account did not prove cannot be hidden anywhere below a head. The head names the one before it:
-//! the newest root commits to every slice. Slices of earlier versions have a root over accounts
-//! alone; it stays as it is, and `verify/root.rs` says how it is made.
+//! the newest root commits to every slice. Slices of earlier versions have a root without instants,
+//! or over accounts alone; it stays as it is, and `verify/root.rs` says how it is made.
 
 use sha2::{Digest, Sha256};
-use units::Work;
+use units::{UnixMillis, Work};
 
 use crate::error::LedgerError;
 use crate::packed::put;
 use crate::types::{AccountId, Share, SliceIndex};
 
 /// The form of root that is written into the log beside it.
-pub(crate) const FORM: u8 = 2;
+pub(crate) const FORM: u8 = 3;
 
 /// A hash and the work below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,9 @@ pub(crate) struct SliceRow {
 pub(crate) struct HeadParts {
     pub(crate) index: SliceIndex,
     pub(crate) previous: [u8; 32],
+    /// When the slice before was closed; 0 where there is none.
+    pub(crate) opened: UnixMillis,
+    pub(crate) closed: UnixMillis,
     pub(crate) shares: u64,
     pub(crate) work: Work,
 }
@@ -83,7 +87,7 @@ impl Hashes {
             records: tagged("wattproof/slice/records"),
             account: tagged("wattproof/slice/account"),
             accounts: tagged("wattproof/slice/accounts"),
-            head: tagged("wattproof/slice/head/2"),
+            head: tagged("wattproof/slice/head/3"),
         }
     }
 
@@ -127,6 +131,8 @@ impl Hashes {
             &[
                 &parts.index.get().to_be_bytes(),
                 &parts.previous,
+                &parts.opened.get().to_be_bytes(),
+                &parts.closed.get().to_be_bytes(),
                 &parts.shares.to_be_bytes(),
                 &parts.work.get().to_be_bytes(),
                 &accounts.to_be_bytes(),
@@ -184,8 +190,6 @@ fn finish(begun: &Sha256, parts: &[&[u8]]) -> [u8; 32] {
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "a test that overflows should panic")]
 mod tests {
-    use units::UnixMillis;
-
     use super::*;
     use crate::types::WorkerId;
 
@@ -204,7 +208,14 @@ mod tests {
     }
 
     fn parts(work: u128) -> HeadParts {
-        HeadParts { index: SliceIndex::new(1), previous: [9; 32], shares: 6, work: Work::new(work) }
+        HeadParts {
+            index: SliceIndex::new(1),
+            previous: [9; 32],
+            opened: UnixMillis::new(0),
+            closed: UnixMillis::new(1_790_000_060_000),
+            shares: 6,
+            work: Work::new(work),
+        }
     }
 
     /// Accounts 1 and 2 with the shares 1, 2, 3 and 4, 5, 6 of so much work.
@@ -229,7 +240,7 @@ mod tests {
     fn known_root_of_two_accounts_with_three_shares() {
         assert_eq!(
             hex::encode(root([10, 20, 30, 40, 50, 60])),
-            "49d12995923b536e4e0afc51b6ef53b3d485442e4b6c32df78aa24f71d26b8f5"
+            "26821d4cd03f1df5424afdb8dd4ea77fe762c611e7a3e825d74ccc63adcc0672"
         );
         assert_ne!(root([10, 20, 30, 40, 50, 60]), root([10, 30, 20, 40, 50, 60]));
     }

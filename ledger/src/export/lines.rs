@@ -41,6 +41,8 @@ pub(super) struct BlockLine {
     pub(super) slice: u64,
     pub(super) scheme: String,
     pub(super) window_hundredths: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) window_ms: u64,
     pub(super) fee_basis_points: u16,
     pub(super) fee_account: u32,
     /// What its coinbase pays to accounts itself.
@@ -67,6 +69,10 @@ pub(super) struct SliceLine {
     pub(super) index: u64,
     pub(super) form: u8,
     pub(super) previous: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) opened: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) closed: Option<u64>,
     pub(super) shares: u64,
     pub(super) work: String,
     pub(super) accounts: u64,
@@ -157,6 +163,11 @@ impl<'a> Out<'a> {
         self.lines = self.lines.saturating_add(1);
         self.out.write_all(b"\n")
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 pub(super) fn hexed(bytes: &[u8; 32]) -> String {

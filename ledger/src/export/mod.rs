@@ -139,6 +139,7 @@ impl Exporter {
             slice: terms.slice,
             scheme: scheme_of(terms).to_owned(),
             window_hundredths: terms.window_hundredths,
+            window_ms: terms.window_ms,
             fee_basis_points: terms.fee_basis_points,
             fee_account: terms.fee_account,
             direct: terms.direct.iter().map(direct_line).collect(),
@@ -159,12 +160,7 @@ impl Exporter {
                 (window::length(hundredths, network), Unit::Work)
             }
             Rule::Round => return self.round(found),
-            Rule::Time { .. } => {
-                let scheme = scheme_of(terms);
-                return Err(missing(format!(
-                    "a bundle cannot show by itself what {scheme} pays: verify the whole ledger"
-                )));
-            }
+            Rule::Time { millis } => return Ok((self.since(terms.slice, millis)?, None)),
         };
         let mut slices = Vec::new();
         let mut covered = 0_u128;
@@ -184,6 +180,37 @@ impl Exporter {
         }
         slices.reverse();
         Ok((slices, None))
+    }
+
+    /// The slices up to `last` that were not over so long before that was closed.
+    fn since(&self, last: u64, millis: u64) -> Result<Slices<'_>, ExportError> {
+        let mut slices = Vec::new();
+        let mut index = last;
+        while index > 0 {
+            let slice = self.slice(index)?;
+            if self.form_of(slice)? < 3 {
+                return Err(missing(format!(
+                    "an earlier version closed slice {index}, and its root does not say when: \
+                     verify the whole ledger"
+                )));
+            }
+            slices.push((index, slice));
+            let cut = self.slice(last)?.closed_at.saturating_sub(millis);
+            if self.opened(index)? <= cut {
+                break;
+            }
+            index = index.saturating_sub(1);
+        }
+        slices.reverse();
+        Ok(slices)
+    }
+
+    /// When the slice before was closed; 0 for the first.
+    fn opened(&self, index: u64) -> Result<u64, ExportError> {
+        match index.saturating_sub(1) {
+            0 => Ok(0),
+            before => Ok(self.slice(before)?.closed_at),
+        }
     }
 
     fn slice(&self, index: u64) -> Result<&RawSlice, ExportError> {
@@ -213,10 +240,14 @@ impl Exporter {
             0 => [0; 32],
             before => self.slice(before)?.root,
         };
+        let form = self.form_of(slice)?;
+        let times = (form > 2).then_some((self.opened(index)?, slice.closed_at));
         Ok(SliceLine {
             index,
-            form: self.form_of(slice)?,
+            form,
             previous: hexed(&previous),
+            opened: times.map(|(opened, _)| opened),
+            closed: times.map(|(_, closed)| closed),
             shares: slice.shares,
             work: slice.work.to_string(),
             accounts: slice.accounts,

@@ -74,7 +74,7 @@ const WAL_PAGES: i64 = 2_000;
 const WAL_BYTES_MOST: u64 = 64 << 20;
 
 /// The latest instant that the log can hold: 2^63 - 1 milliseconds, the year 292 million.
-const LATEST: UnixMillis = UnixMillis::new(u64::MAX >> 1);
+pub(crate) const LATEST: UnixMillis = UnixMillis::new(u64::MAX >> 1);
 
 /// The writer's hold on the database.
 #[derive(Debug)]

@@ -177,6 +177,7 @@ fn slice_closed(
         work: Work::new(body.work),
         shares: body.shares,
     };
+    state.newest_closed = at;
     best::save(conn, state, state.newest.index, body.best.unwrap_or(0))?;
     state.evidence.clear();
     state.open.start(SliceIndex::new(next(body.index, "slices")?));

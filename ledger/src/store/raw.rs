@@ -91,6 +91,8 @@ pub(crate) struct RawWorker {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RawSlice {
     pub(crate) close_event: u64,
+    /// In milliseconds.
+    pub(crate) closed_at: u64,
     pub(crate) accounts: u64,
     pub(crate) shares: u64,
     pub(crate) work: u128,
@@ -301,17 +303,18 @@ fn workers(conn: &Connection) -> Result<Vec<RawWorker>, LedgerError> {
 }
 
 fn slices(conn: &Connection) -> Result<Vec<RawSlice>, LedgerError> {
-    let sql = "SELECT close_event, accounts, shares, work, line_end, score_end, root FROM slice
-               ORDER BY idx";
+    let sql = "SELECT close_event, closed_at, accounts, shares, work, line_end, score_end, root
+               FROM slice ORDER BY idx";
     list(conn, sql, [], |row| {
         Ok(RawSlice {
             close_event: row.get(0)?,
-            accounts: row.get(1)?,
-            shares: row.get(2)?,
-            work: row.get::<_, Wide>(3)?.0,
-            line_end: row.get::<_, Wide>(4)?.0,
-            score_end: row.get::<_, Wide>(5)?.0,
-            root: row.get(6)?,
+            closed_at: row.get(1)?,
+            accounts: row.get(2)?,
+            shares: row.get(3)?,
+            work: row.get::<_, Wide>(4)?.0,
+            line_end: row.get::<_, Wide>(5)?.0,
+            score_end: row.get::<_, Wide>(6)?.0,
+            root: row.get(7)?,
         })
     })
 }

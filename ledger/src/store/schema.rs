@@ -3,7 +3,7 @@
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
 //! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; format 3 has
 //! schemes by name, roots of another form in `slice_closed`, and the kinds of a reserve, of payouts and
-//! of thresholds; since old
+//! of thresholds; format 4 has roots that say when slices were closed; since old
 //! events are never changed and still read, these conversions are the number alone. `meta.projections` is the shape of all
 //! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
 //! projection needs no conversion, only a new number.
@@ -21,7 +21,7 @@ use crate::error::LedgerError;
 /// Marks our files among `SQLite`'s: "WPRF".
 const APPLICATION_ID: i64 = 0x5750_5246;
 /// Format of the event log.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 /// Shape of the projections.
 const PROJECTIONS: i64 = 3;
 

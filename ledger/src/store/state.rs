@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(super) unsaved: Vec<WorkerId>,
     /// The newest closed slice.
     pub(crate) newest: SliceHead,
+    /// When it was closed; 0 where there is none.
+    pub(crate) newest_closed: UnixMillis,
     /// Work and score of all closed slices.
     pub(super) line_end: Weight,
     /// Each account's part of those sums.
@@ -130,6 +132,7 @@ impl State {
             workers: Vec::new(),
             unsaved: Vec::new(),
             newest: SliceHead::NONE,
+            newest_closed: UnixMillis::new(0),
             line_end: Weight::default(),
             closed: BTreeMap::new(),
             open: OpenSlice::new(SliceIndex::new(1)),
@@ -147,6 +150,7 @@ impl State {
             workers: load_workers(conn)?,
             unsaved: Vec::new(),
             newest,
+            newest_closed: window::closing(conn, newest.index)?,
             line_end: window::line_ends(conn, newest.index)?,
             closed: window::sums(conn, newest.index)?,
             open: OpenSlice::new(SliceIndex::new(next(newest.index.get(), "slices")?)),

@@ -259,6 +259,11 @@ fn for_each_share(
     log::for_each_batch(conn, opened, closed, |shares| shares.into_iter().try_for_each(&mut visit))
 }
 
+/// When a slice was closed; 0 for none.
+pub(super) fn closing(conn: &Connection, slice: SliceIndex) -> Result<UnixMillis, LedgerError> {
+    if slice.get() == 0 { Ok(UnixMillis::new(0)) } else { closed_at(conn, slice) }
+}
+
 fn closed_at(conn: &Connection, slice: SliceIndex) -> Result<UnixMillis, LedgerError> {
     let mut statement = conn.prepare_cached("SELECT closed_at FROM slice WHERE idx = ?1")?;
     let at: Option<Instant> = statement.query_row([slice.get()], |row| row.get(0)).optional()?;

@@ -100,6 +100,7 @@ impl Audit<'_> {
             score_end = score_end.saturating_add(score);
             let must = RawSlice {
                 close_event: slice.closed_by,
+                closed_at: slice.closed_at,
                 accounts: length(slice.rows.len()),
                 shares: slice.shares,
                 work: slice.work,

@@ -1,8 +1,12 @@
 //! Roots of slices. Those of the present form are made as the text of `slice.rs` says, level by
-//! level (where the ledger keeps a stack of finished parts); those of logs of earlier versions in
-//! one pass with such a stack:
+//! level (where the ledger keeps a stack of finished parts). Those of form 2 have a head without
+//! instants, and those of the first one pass over the accounts alone:
 //!
 //! ```text
+//! head of form 2 = H("wattproof/slice/head/2", index u64 | previous head 32 | shares u64 | work u128
+//!                                             | number of accounts u32 | accounts 32)
+//!
+//! of form 1:
 //! leaf = H("wattproof/slice/leaf", account id u32 | work u128 | shares u64 | account's name)
 //! node = H("wattproof/slice/node", left 32 | right 32)
 //! head = H("wattproof/slice/head", index u64 | previous head 32 | shares u64 | work u128
@@ -22,6 +26,8 @@ pub(super) type Sum = ([u8; 32], u128);
 pub(super) struct Head {
     pub(super) index: u64,
     pub(super) previous: [u8; 32],
+    /// When the slice before was closed, and when this one, in milliseconds; not said before form 3.
+    pub(super) times: Option<(u64, u64)>,
     pub(super) shares: u64,
     pub(super) work: u128,
 }
@@ -74,11 +80,18 @@ pub(super) const ACCOUNTS: &str = "wattproof/slice/accounts";
 pub(super) fn head_over(head: &Head, count: u32, top: &[u8; 32]) -> [u8; 32] {
     let mut message = head.index.to_be_bytes().to_vec();
     message.extend_from_slice(&head.previous);
+    let tag = if let Some((opened, closed)) = head.times {
+        message.extend_from_slice(&opened.to_be_bytes());
+        message.extend_from_slice(&closed.to_be_bytes());
+        "wattproof/slice/head/3"
+    } else {
+        "wattproof/slice/head/2"
+    };
     message.extend_from_slice(&head.shares.to_be_bytes());
     message.extend_from_slice(&head.work.to_be_bytes());
     message.extend_from_slice(&count.to_be_bytes());
     message.extend_from_slice(top);
-    tagged("wattproof/slice/head/2", &message)
+    tagged(tag, &message)
 }
 
 fn folded(tag: &str, mut level: Vec<Sum>) -> Option<Sum> {
@@ -164,6 +177,24 @@ mod tests {
         );
     }
 
+    /// Worked out in the same way.
+    #[test]
+    fn known_root_of_the_second_form() {
+        let account_of = |id: u8, works: [u128; 3]| {
+            let records_of = (3 * id - 2..).zip(works).map(|(number, work)| {
+                record(&[number; 80], work, 512, number.into(), 1_790_000_000_000)
+            });
+            let (top, work) = records(records_of.collect()).unwrap();
+            account((id.into(), &format!("account{id}"), work, 3), &top)
+        };
+        let leaves = vec![account_of(1, [10, 20, 30]), account_of(2, [40, 50, 60])];
+        let said = Head { index: 1, previous: [9; 32], times: None, shares: 6, work: 210 };
+        assert_eq!(
+            hex::encode(head(&said, leaves).unwrap()),
+            "49d12995923b536e4e0afc51b6ef53b3d485442e4b6c32df78aa24f71d26b8f5"
+        );
+    }
+
     /// Share `number` of account `id`.
     fn share(id: u32, number: u64) -> Share {
         let mut header = [0; 80];
@@ -203,10 +234,13 @@ mod tests {
             let parts = HeadParts {
                 index: SliceIndex::new(7),
                 previous: [9; 32],
+                opened: UnixMillis::new(5),
+                closed: UnixMillis::new(6),
                 shares: number,
                 work: Work::new(work),
             };
-            let said = Head { index: 7, previous: [9; 32], shares: number, work };
+            let times = Some((5, 6));
+            let said = Head { index: 7, previous: [9; 32], times, shares: number, work };
             assert_eq!(head(&said, leaves).unwrap(), evidence.root(&parts, &rows).unwrap());
         }
     }

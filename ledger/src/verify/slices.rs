@@ -28,7 +28,7 @@ pub(super) struct Slice {
     pub(super) closed_at: u64,
     pub(super) shares: u64,
     pub(super) work: u128,
-    /// How its root is made: 1 in logs of earlier versions, 2 now.
+    /// How its root is made: 1 and 2 in logs of earlier versions, 3 now.
     pub(super) form: u8,
     pub(super) root: [u8; 32],
     /// Account, shares, work and score, in rising order of account.
@@ -61,10 +61,12 @@ impl Audit<'_> {
         let work = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.2));
         let form = body.optional_number("form")?.unwrap_or(1);
         let previous = self.slices.last().map_or([0; 32], |slice| slice.root);
-        let said = root::Head { index, previous, shares, work };
+        let opened = self.slices.last().map_or(0, |slice| slice.closed_at);
+        let times = (form > 2).then_some((opened, event.at));
+        let said = root::Head { index, previous, times, shares, work };
         let root = match form {
             1 => self.old_root(&said, &rows),
-            2 => self.root(&said, &rows, &proven).unwrap_or_default(),
+            2 | 3 => self.root(&said, &rows, &proven).unwrap_or_default(),
             other => return Err(format!("nobody knows the form {other} of its root").into()),
         };
         let (closed_by, closed_at) = (event.seq, event.at);

@@ -76,7 +76,7 @@ const ACCOUNT_FALSEHOODS: &[Falsehood] = &[
     ("a slice with more accounts", |it| it.set("slice", 0, "accounts", 4), ""),
     ("another root", |it| it.flip("slice", 3, "root", 3), "has another root"),
     ("a path of another account", |it| it.set("path", 0, "account", 2), "should be 1"),
-    ("a root in the old form", |it| it.set("slice", 0, "form", 1), "proves no account"),
+    ("a root in the old form", |it| it.in_form(0, 1), "proves no account"),
     (
         "two accounts",
         |it| {

@@ -107,6 +107,13 @@ impl Lines {
         self.0[0]["shares"] = json!(said + added);
     }
 
+    /// Writes a slice as earlier versions closed them.
+    pub(crate) fn in_form(&mut self, nth: usize, form: u8) {
+        let slice = self.nth("slice", nth).as_object_mut().unwrap();
+        assert!(slice.remove("opened").is_some() && slice.remove("closed").is_some());
+        slice.insert("form".to_owned(), json!(form));
+    }
+
     /// Takes a satoshi of one credit and adds it to another.
     pub(crate) fn move_satoshi(&mut self, from: usize, to: usize) {
         for (nth, by) in [(from, -1), (to, 1)] {
@@ -339,10 +346,16 @@ const FALSEHOODS: &[Falsehood] = &[
     ),
     (
         "a slice in the old form, whose root is over accounts alone",
-        |it| it.set("slice", 0, "form", 1),
+        |it| it.in_form(0, 1),
         "slice 3 has another root",
     ),
-    ("a slice in a form to come", |it| it.set("slice", 0, "form", 3), "nobody knows the form 3"),
+    ("a slice in the form without instants", |it| it.in_form(0, 2), "slice 3 has another root"),
+    (
+        "a slice in the old form that has instants",
+        |it| it.set("slice", 0, "form", 2),
+        "slice 3 says instants as its form 2 does not",
+    ),
+    ("a slice in a form to come", |it| it.set("slice", 0, "form", 4), "nobody knows the form 4"),
     ("an empty slice", |it| it.set("slice", 0, "shares", 0), "is empty"),
     ("another header for the block", |it| it.flip("block", 0, "header", 0), "the block's "),
     (

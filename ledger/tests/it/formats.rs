@@ -14,6 +14,14 @@ const FORMAT_1: &str = include_str!("format1.sql");
 /// a fifth.
 const FORMAT_2: &str = include_str!("format2.sql");
 
+/// The same of format 3, as the version before format 4 left it: a slice with a root over shares and
+/// without instants behind the ones of format 2, and a block under PPLNT.
+const FORMAT_3: &str = include_str!("format3.sql");
+
+pub(crate) fn third() -> (tempfile::TempDir, std::path::PathBuf) {
+    of_format(FORMAT_3, 3)
+}
+
 fn old() -> (tempfile::TempDir, std::path::PathBuf) {
     of_format(FORMAT_1, 1)
 }
@@ -107,6 +115,43 @@ fn a_ledger_of_the_second_format_is_taken_over() {
     assert_sound(&path);
     drop(ledger);
     Ledger::open(&path, settings(pplns(100))).unwrap();
+    assert_sound(&path);
+}
+
+#[test]
+fn a_ledger_of_the_third_format_is_taken_over() {
+    let (_dir, path) = third();
+    let before = log(&path);
+    assert!(before.iter().any(|row| row.contains(r#"form\":2"#)));
+    let scheme = ledger::Scheme::Pplnt { window: std::time::Duration::from_secs(40) };
+    let mut ledger = Ledger::open(&path, settings(scheme)).unwrap();
+    assert_eq!(log(&path), before, "the log is never changed");
+    assert_sound(&path);
+    let reader = Reader::open(&path).unwrap();
+    let totals = reader.totals().unwrap();
+    // What the version that wrote it said.
+    assert_eq!((totals.shares, totals.work, totals.slices), (20, Work::new(1_783), 7));
+    assert_eq!(
+        (totals.immature.to_sat(), totals.balance.to_sat()),
+        (15_000_000_005, 5_000_000_001)
+    );
+    let alice = reader.account("alice").unwrap().unwrap();
+    assert_eq!((alice.work, alice.shares), (Work::new(965), 9));
+    assert_eq!((alice.immature.to_sat(), alice.balance.to_sat()), (6_764_173_605, 2_640_000_001));
+    // And it goes on: the next slice's root says when the one before was closed.
+    let mut forge = Forge::starting_at(2_000);
+    let bob = ledger.find_worker("bob", "r").unwrap().unwrap();
+    assert_eq!(ledger.commit(&[forge.share(bob, 100)]).unwrap().first_seq, 21);
+    let slice = ledger.close_slice(forge.now()).unwrap();
+    assert_eq!((slice.index.get(), slice.shares, slice.work), (8, 2, Work::new(111)));
+    forge.roots.insert(8, slice.root);
+    let candidate = forge.candidate(bob, 8, 5_000_000_000);
+    ledger.candidate(&candidate).unwrap();
+    ledger.on_chain(candidate.hash, 1, forge.now()).unwrap();
+    assert!(log(&path).iter().any(|row| row.contains(r#"form\":3"#)));
+    assert_sound(&path);
+    drop(ledger);
+    Ledger::open(&path, settings(scheme)).unwrap();
     assert_sound(&path);
 }
 

@@ -39,5 +39,6 @@ mod statements;
 mod support;
 #[cfg(test)]
 mod tallies;
+mod time_bundles;
 #[cfg(test)]
 mod verifying;

@@ -116,10 +116,10 @@ fn a_ledger_from_the_future_is_left_alone() {
     let World { dir, ledger, .. } = world;
     drop(ledger);
     let conn = rusqlite::Connection::open(&path).unwrap();
-    conn.pragma_update(None, "user_version", 4).unwrap();
+    conn.pragma_update(None, "user_version", 5).unwrap();
     drop(conn);
     let error = ledger::Ledger::open(&path, crate::support::settings(pplns(200))).unwrap_err();
-    assert!(matches!(error, LedgerError::Newer { found: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, LedgerError::Newer { found: 5, known: 4, .. }), "{error}");
     assert!(matches!(Reader::open(&path).unwrap_err(), LedgerError::Newer { .. }));
     drop(dir);
 }

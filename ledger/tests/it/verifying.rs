@@ -146,10 +146,10 @@ fn a_log_that_was_changed_is_found() {
         ("UPDATE event SET body = replace(body, 'alice', 'mallory')", "name"),
         ("UPDATE event SET body = '{}' WHERE kind = 'slice_closed'", "its index"),
         ("UPDATE event SET body = 'x' WHERE seq = 1", "its body"),
-        ("UPDATE event SET body = replace(body, '\"form\":2', '\"form\":1')", "its root"),
+        ("UPDATE event SET body = replace(body, '\"form\":3', '\"form\":1')", "its root"),
         (
-            "UPDATE event SET body = replace(body, '\"form\":2', '\"form\":3')",
-            "the form 3 of its root",
+            "UPDATE event SET body = replace(body, '\"form\":3', '\"form\":4')",
+            "the form 4 of its root",
         ),
         ("UPDATE event SET body = replace(body, '\"best\":4', '\"best\":1')", "does not keep"),
         ("UPDATE event SET kind = 'gift' WHERE seq = 1", "nobody knows"),

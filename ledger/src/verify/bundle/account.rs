@@ -107,7 +107,7 @@ fn read(
             return Err(format!("slice {index} has an old root, which proves no account").into());
         }
         sums.slice(lines, &slice, (id, &name))?;
-        let newest = Head { index: slice.index, form: slice.form, root: slice.root.0 };
+        let newest = Head::of(&slice);
         heads = Some((heads.map_or(slice.index, |(first, _)| first), newest));
     }
     if let Some(block) = &block {
@@ -162,13 +162,8 @@ impl Sums {
             let index = slice.index;
             return Err(format!("slice {index} sums to {found} hashes, not {said}").into());
         }
-        let head = root::Head {
-            index: slice.index,
-            previous: slice.previous.0,
-            shares: slice.shares,
-            work: slice.work.0,
-        };
-        if root::head_over(&head, slice.accounts, &top.0) != slice.root.0 {
+        let root = slice.head().map(|head| root::head_over(&head, slice.accounts, &top.0));
+        if root != Some(slice.root.0) {
             return Err(format!("slice {} has another root", slice.index).into());
         }
         let all = self.all_work.checked_add(slice.work.0);

@@ -10,6 +10,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::Fault;
+use crate::verify::root;
 
 /// Most bytes of a line: a coinbase of a megabyte, in hex, and some more.
 pub const MAX_LINE: u64 = 4 << 20;
@@ -71,6 +72,8 @@ pub(super) struct BlockLine {
     pub(super) slice: u64,
     pub(super) scheme: String,
     pub(super) window_hundredths: u32,
+    #[serde(default)]
+    pub(super) window_ms: u64,
     pub(super) fee_basis_points: u16,
     pub(super) fee_account: u32,
     #[serde(default)]
@@ -109,10 +112,28 @@ pub(super) struct SliceLine {
     pub(super) index: u64,
     pub(super) form: u8,
     pub(super) previous: Hex<32>,
+    /// When the slice before was closed, in milliseconds; from form 3 on.
+    opened: Option<u64>,
+    /// When it was closed, in milliseconds; from form 3 on.
+    closed: Option<u64>,
     pub(super) shares: u64,
     pub(super) work: Decimal<u128>,
     pub(super) accounts: u32,
     pub(super) root: Hex<32>,
+}
+
+impl SliceLine {
+    /// What the root says besides accounts; or nothing, where instants are missing or too many for
+    /// the form.
+    pub(super) fn head(&self) -> Option<root::Head> {
+        let times = match (self.form, self.opened, self.closed) {
+            (1 | 2, None, None) => None,
+            (3, Some(opened), Some(closed)) => Some((opened, closed)),
+            _ => return None,
+        };
+        let (index, Hex(previous)) = (self.index, self.previous);
+        Some(root::Head { index, previous, times, shares: self.shares, work: self.work.0 })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

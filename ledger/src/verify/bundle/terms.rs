@@ -23,6 +23,7 @@ pub(super) struct Terms {
     pub(super) slice: u64,
     pub(super) scheme: String,
     pub(super) window_hundredths: u32,
+    pub(super) window_ms: u64,
     pub(super) fee_basis_points: u16,
     pub(super) fee_account: u32,
     /// What the coinbase pays to accounts itself: each has an output of its own.
@@ -74,6 +75,7 @@ impl Terms {
             slice: block.slice,
             scheme: block.scheme,
             window_hundredths: block.window_hundredths,
+            window_ms: block.window_ms,
             fee_basis_points: block.fee_basis_points,
             fee_account: block.fee_account,
             direct,

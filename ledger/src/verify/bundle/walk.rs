@@ -18,6 +18,15 @@ pub(super) struct Head {
     pub(super) index: u64,
     pub(super) form: u8,
     pub(super) root: [u8; 32],
+    /// When the slice was closed, in milliseconds, where its root says so.
+    pub(super) closed: Option<u64>,
+}
+
+impl Head {
+    pub(super) fn of(slice: &SliceLine) -> Self {
+        let closed = slice.head().and_then(|head| head.times).map(|(_, closed)| closed);
+        Self { index: slice.index, form: slice.form, root: slice.root.0, closed }
+    }
 }
 
 /// Where the walk is.
@@ -100,7 +109,7 @@ impl<'a> Walk<'a> {
         window: &mut Window,
     ) -> Result<(), Fault> {
         check_place(self.newest, &slice)?;
-        window.begin_slice();
+        window.begin_slice(slice.head().and_then(|head| head.times))?;
         let mut parts = self.rows(lines, &slice)?;
         let mut work = 0_u128;
         for _ in 0..slice.shares {
@@ -117,7 +126,7 @@ impl<'a> Walk<'a> {
                 part.found.1.checked_add(share.work.0).ok_or("the work sums past 2^128 - 1")?,
             );
             part.leaves.push(leaf(&share));
-            window.share(id, share.work.0, share.network_work.0)?;
+            window.share(&share)?;
         }
         for (id, part) in &parts {
             if part.said != part.found {
@@ -136,8 +145,7 @@ impl<'a> Walk<'a> {
         self.root(&slice, parts)?;
         self.first.get_or_insert((slice.index, slice.previous.0));
         self.slices = self.slices.saturating_add(1);
-        let (index, form, Hex(root)) = (slice.index, slice.form, slice.root);
-        self.newest = Some(Head { index, form, root });
+        self.newest = Some(Head::of(&slice));
         Ok(())
     }
 
@@ -172,12 +180,7 @@ impl<'a> Walk<'a> {
     }
 
     fn root(&self, slice: &SliceLine, parts: BTreeMap<u32, Part>) -> Result<(), Fault> {
-        let said = root::Head {
-            index: slice.index,
-            previous: slice.previous.0,
-            shares: slice.shares,
-            work: slice.work.0,
-        };
+        let said = slice.head().ok_or("the slice's instants are missing")?;
         let name = |id: &u32| self.names.get(id).map_or("", String::as_str);
         let root = if slice.form == 1 {
             let leaves = parts.iter().map(|(id, part)| (*id, name(id), part.found.1, part.found.0));
@@ -201,9 +204,13 @@ impl<'a> Walk<'a> {
 /// That a slice follows the one before it.
 pub(super) fn check_place(newest: Option<Head>, slice: &SliceLine) -> Result<(), Fault> {
     let (index, Hex(previous)) = (slice.index, slice.previous);
-    if !(1..=2).contains(&slice.form) {
+    if !(1..=3).contains(&slice.form) {
         return Err(format!("nobody knows the form {} of slice {index}", slice.form).into());
     }
+    let Some(head) = slice.head() else {
+        let form = slice.form;
+        return Err(format!("slice {index} says instants as its form {form} does not").into());
+    };
     if let Some(newest) = newest {
         let must = newest.index.saturating_add(1);
         if index != must {
@@ -212,6 +219,12 @@ pub(super) fn check_place(newest: Option<Head>, slice: &SliceLine) -> Result<(),
         if previous != newest.root {
             return Err(format!("slice {index} does not name the root before it").into());
         }
+    }
+    let before = if index == 1 { Some(0) } else { newest.and_then(|newest| newest.closed) };
+    if let (Some((opened, _)), Some(must)) = (head.times, before)
+        && opened != must
+    {
+        return Err(format!("slice {index} was opened at {opened}, should be {must}").into());
     }
     if index == 0 || (index == 1 && previous != [0; 32]) {
         return Err(format!("slice {index} does not name the root before it").into());
