@@ -109,9 +109,15 @@ impl Lines {
 
     /// Writes a slice as earlier versions closed them.
     pub(crate) fn in_form(&mut self, nth: usize, form: u8) {
-        let slice = self.nth("slice", nth).as_object_mut().unwrap();
-        assert!(slice.remove("opened").is_some() && slice.remove("closed").is_some());
-        slice.insert("form".to_owned(), json!(form));
+        self.without_instants(nth);
+        self.set("slice", nth, "form", form);
+    }
+
+    pub(crate) fn without_instants(&mut self, nth: usize) {
+        let slice = self.nth("slice", nth).as_object_mut();
+        let taken =
+            |slice: &mut serde_json::Map<_, _>| ["opened", "closed"].map(|key| slice.remove(key));
+        assert!(slice.map(taken).is_some_and(|taken| taken.iter().all(Option::is_some)));
     }
 
     /// Takes a satoshi of one credit and adds it to another.
