@@ -4,6 +4,8 @@
 //! | kind | bytes |
 //! |---|---|
 //! | `shares` | the packed shares of a batch (see `packed.rs`) |
+//! | `entries` | the same, once the slice is pruned: shares without headers (see `thin.rs`) |
+//! | `slice_pruned` | what stays of the shares (see `docs/retention.md`) |
 //! | `aggregated` | what each worker did in ten minutes (see `aggregate.rs`) |
 //! | `batch` | the same in logs of the first format, as records (see `record.rs`) |
 //! | `candidate_found` | the whole serialized block |
@@ -13,7 +15,8 @@
 //!
 //! In the bodies, numbers that may pass 2^53 are decimal strings, hashes of blocks are hex in
 //! display order, other 32-byte values are hex as they are. A body that is in a log is never
-//! read in another way: a change of meaning is a new kind.
+//! read in another way: a change of meaning is a new kind. The one event that changes is `shares`
+//! (or `batch`), which becomes `entries`.
 
 mod payouts;
 
@@ -41,6 +44,8 @@ pub(crate) enum Event {
     BlockSettled(BlockSettled),
     BlockSubmitted(BlockSubmitted),
     CandidateFound(CandidateFound),
+    /// A batch whose shares have no headers any more.
+    Entries(Batch),
     ExtranoncesLeased(ExtranoncesLeased),
     KeyPinned(KeyPinned),
     Metered(Metered),
@@ -50,6 +55,7 @@ pub(crate) enum Event {
     Shares(Batch),
     SliceClosed(SliceClosed),
     SlicePaid(SlicePaid),
+    SlicePruned(SlicePruned),
     WorkerOpened(WorkerOpened),
     // Payouts.
     PayoutCancelled(PayoutNoted),
@@ -102,6 +108,12 @@ pub(crate) struct SliceClosed {
     /// How many best headers of each account the slice keeps; absent where it keeps none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) best: Option<u32>,
+}
+
+/// The headers of a slice's shares are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SlicePruned {
+    pub(crate) slice: u64,
 }
 
 /// A candidate with the terms that it will be settled under.

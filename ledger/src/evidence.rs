@@ -38,6 +38,8 @@ struct Proven {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BestRow {
     pub(crate) account: AccountId,
+    /// The top over all of its shares.
+    pub(crate) records: [u8; 32],
     /// Their numbers, 8 bytes each, lowest hash first.
     pub(crate) numbers: Vec<u8>,
     /// The shares in the same order, as `packed.rs` has them.
@@ -77,18 +79,20 @@ impl Evidence {
         self.hashes.head(parts, &leaves)
     }
 
-    /// The `most` best shares of each account.
-    pub(crate) fn best(&self, most: u32) -> impl Iterator<Item = BestRow> {
+    /// Each account with the `most` best of its shares.
+    pub(crate) fn best(&self, most: u32) -> Result<Vec<BestRow>, LedgerError> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.accounts.iter().filter(move |_| most > 0).map(move |(account, proven)| {
+        let row = |(account, proven): (&AccountId, &Proven)| {
             let best = || proven.best.iter().take(most);
             let shares: Vec<_> = best().map(|(_, share)| share.clone()).collect();
-            BestRow {
+            Ok(BestRow {
                 account: *account,
+                records: proven.records.top(&self.hashes.records)?.hash,
                 numbers: best().flat_map(|((_, number), _)| number.to_be_bytes()).collect(),
                 shares: packed::encode(&shares),
-            }
-        })
+            })
+        };
+        self.accounts.iter().map(row).collect()
     }
 
     /// Forgets everything: another slice is open.
@@ -161,9 +165,10 @@ mod tests {
                 .take(usize::try_from(most).unwrap())
                 .flat_map(|(_, number)| number.to_be_bytes())
                 .collect();
-            let best: Vec<_> = evidence.best(most).collect();
+            let best = evidence.best(most).unwrap();
             prop_assert_eq!(best.first().map_or(&[][..], |row| &row.numbers), must);
-            prop_assert_eq!(evidence.best(0).count(), 0);
+            let none = evidence.best(0).unwrap();
+            prop_assert!(none.iter().all(|row| row.numbers.is_empty()));
         }
     }
 

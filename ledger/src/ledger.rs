@@ -22,6 +22,7 @@ use crate::event::{
 };
 use crate::evidence::BEST_MOST;
 use crate::packed;
+use crate::pruning::Pruning;
 use crate::slice::{FORM, HeadParts};
 use crate::store::{LATEST, Recorder, State, Store};
 use crate::types::{AccountId, Committed, Scheme, Settings, Share, SliceHead, WorkerId};
@@ -43,9 +44,10 @@ pub const MAX_TEXT: usize = 256;
 /// The writer of a ledger. There is one at a time for a file; readers open [`crate::Reader`]s.
 #[derive(Debug)]
 pub struct Ledger {
-    store: Store,
-    settings: Settings,
-    newest: SliceHead,
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    pub(crate) newest: SliceHead,
+    pub(crate) pruning: Pruning,
 }
 
 impl Ledger {
@@ -59,7 +61,7 @@ impl Ledger {
         check_settings(&settings)?;
         let mut store = Store::open(path)?;
         let newest = store.state()?.newest;
-        Ok(Self { store, settings, newest })
+        Ok(Self { store, settings, newest, pruning: Pruning::default() })
     }
 
     /// The worker of this name in this account, registered (with the account) when new.

@@ -40,6 +40,7 @@ mod export;
 mod ledger;
 mod packed;
 mod payout;
+mod pruning;
 mod record;
 mod reserve;
 mod scheme;
@@ -49,6 +50,7 @@ mod slice;
 mod split;
 mod statement;
 mod store;
+mod thin;
 mod threshold;
 mod types;
 pub mod verify;
@@ -76,8 +78,8 @@ pub use statement::{
 pub use store::{Reader, backup, restore};
 pub use threshold::{ThresholdRequest, threshold_message};
 pub use types::{
-    AccountId, Acknowledged, BlockId, Candidate, Committed, Direct, PinOutcome, Reading, Scheme,
-    Settings, Share, SliceHead, SliceIndex, WorkerId,
+    AccountId, Acknowledged, BlockId, Candidate, Committed, Direct, PinOutcome, Pruned, Reading,
+    Retention, Scheme, Settings, Share, SliceHead, SliceIndex, WorkerId,
 };
 pub use view::{
     AccountLuck, AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts,

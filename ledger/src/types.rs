@@ -143,6 +143,27 @@ impl SliceHead {
         Self { index: SliceIndex::new(0), root: [0; 32], work: Work::ZERO, shares: 0 };
 }
 
+/// How long the headers of shares are kept: see `docs/retention.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// For good.
+    pub all: bool,
+    /// At least so long after their slice was closed, and in any case until no block can be paid
+    /// by them any more.
+    pub at_least: Duration,
+}
+
+/// What one call of [`crate::Ledger::prune`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Shares whose headers were dropped.
+    pub shares: u64,
+    /// The newest slice of which there is nothing left to drop; 0 for none.
+    pub newest: SliceIndex,
+    /// Whether there is more to do now.
+    pub more: bool,
+}
+
 /// An account's first shares in a slice: what a receipt says. The slice may be open, and get more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {

@@ -14,7 +14,7 @@ use std::{
 
 use config::{Effective, Errors, Reader, Secret, Section, Source, Value, parse};
 use energy::carbon::{Factor, FactorPack};
-use ledger::BEST_MOST;
+use ledger::{BEST_MOST, Retention};
 use units::{BasisPoints, Difficulty, Sats};
 
 use crate::{
@@ -121,6 +121,8 @@ pub struct LedgerConfig {
     pub slice: Duration,
     /// Headers that a slice keeps of each account.
     pub best_headers: u32,
+    /// How long all other headers are kept.
+    pub retention: Retention,
 }
 
 /// When "accepted" is said.
@@ -357,8 +359,12 @@ fn read_ledger(section: &mut Section<'_>) -> Option<LedgerConfig> {
     );
     let slice = section.or("slice_seconds", "60", parse::seconds(0.1..=86_400.0));
     let best = section.or("best_headers", "256", parse::u64_in(0..=BEST_MOST.into()));
+    let days = section.or("keep_days", "0", parse::u64_in(0..=36_500));
+    let all = section.or("keep_all", "false", parse::boolean());
     let best_headers = u32::try_from(best?).ok()?;
-    Some(LedgerConfig { path: path?, ack: ack?, slice: slice?, best_headers })
+    let at_least = Duration::from_secs(days?.saturating_mul(86_400));
+    let retention = Retention { all: all?, at_least };
+    Some(LedgerConfig { path: path?, ack: ack?, slice: slice?, best_headers, retention })
 }
 
 fn read_energy(section: &mut Section<'_>) -> Option<EnergyConfig> {

@@ -4,14 +4,16 @@
 //! Read [`Command`], then [`run`]. Shards send shares by the list, and a stream of lists is committed
 //! every 5 ms: a lone share waits for one sync, and many share one. Everything that
 //! changes the ledger passes here in order; reading goes through [`ledger::Reader`] elsewhere.
+//! Between commits the headers of old shares are dropped, as `pruning.rs` says when.
 
 use std::{collections::HashMap, fmt, ops::Range, sync::Arc, time::Duration};
 
 use ledger::{
-    BlockId, Candidate, Ledger, LedgerError, Payday, Share, SliceHead, UnresolvedBlock, WorkerId,
+    BlockId, Candidate, Ledger, LedgerError, Payday, Retention, Share, SliceHead, UnresolvedBlock,
+    WorkerId,
 };
 use stratum::{judge::Reason, v1::server::RequestToken};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, mpsc::error::TryRecvError, oneshot};
 use units::{Sats, UnixMillis};
 
 use crate::{
@@ -24,10 +26,14 @@ use crate::{
     user::User,
 };
 
+mod pruning;
 mod worker;
 
 pub use self::worker::WorkerCell;
-use self::worker::{Baseline, keep};
+use self::{
+    pruning::{Pruning, ends_the_pool},
+    worker::{Baseline, keep},
+};
 
 /// Commands that may wait; past it, connections wait in turn, so pressure reaches the sockets.
 pub const QUEUE_LENGTH: usize = 8192;
@@ -256,13 +262,14 @@ impl LedgerHandle {
     }
 }
 
-/// Runs until every handle is gone and the queue is empty.
+/// Runs until every handle is gone and the queue is empty. Headers are dropped from the ledger
+/// beside that, but for those that are to be kept.
 ///
 /// # Errors
 /// When the disk fails: the shares of that commit are answered as not taken, and the pool must
 /// stop rather than take work that it cannot keep.
 pub fn run(
-    ledger: Ledger,
+    (ledger, kept): (Ledger, Retention),
     desk: EnergyDesk,
     mut queue: mpsc::Receiver<Command>,
     clock: Clock,
@@ -277,20 +284,25 @@ pub fn run(
         failing_since: None,
         committed_at: Duration::ZERO,
         shares: Vec::new(),
+        pruning: Pruning::new(kept),
     };
-    while let Some(first) = queue.blocking_recv() {
-        writer.rest(&first, queue.len());
-        let (lists, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_shares);
-        writer.metrics.queue_length(queue.len());
-        if let Err(error) = writer.commit(lists) {
+    loop {
+        // With more to prune there is no sleep; nor does the end wait for that.
+        let next = if writer.pruning.is_behind() {
+            queue.try_recv()
+        } else {
+            queue.blocking_recv().ok_or(TryRecvError::Disconnected)
+        };
+        let done = match next {
+            Ok(first) => writer.turn(first, &mut queue),
+            Err(TryRecvError::Empty) => Ok(()),
+            Err(TryRecvError::Disconnected) => return Ok(()),
+        };
+        if let Err(error) = done.and_then(|()| writer.prune(!queue.is_empty())) {
             refuse_the_rest(&mut queue);
             return Err(error);
         }
-        if let Some(command) = other {
-            writer.execute(command);
-        }
     }
-    Ok(())
 }
 
 /// A disk that is full or busy may have room a moment later.
@@ -353,9 +365,44 @@ struct Writer {
     committed_at: Duration,
     /// The shares of the commit under way, in one piece.
     shares: Vec<Share>,
+    pruning: Pruning,
 }
 
 impl Writer {
+    /// Commits the shares that wait, up to another command, and then executes that.
+    fn turn(
+        &mut self,
+        first: Command,
+        queue: &mut mpsc::Receiver<Command>,
+    ) -> Result<(), LedgerError> {
+        self.rest(&first, queue.len());
+        let (lists, other) = gather(first, BATCH_MAX, || queue.try_recv().ok(), as_shares);
+        self.metrics.queue_length(queue.len());
+        self.commit(lists)?;
+        if let Some(command) = other {
+            self.execute(command);
+        }
+        Ok(())
+    }
+
+    /// Drops a few headers that nobody needs, where that is due: one step, so that no share waits
+    /// for more than that.
+    fn prune(&mut self, waiting: bool) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        if !self.pruning.is_due(now.mono, waiting) {
+            return Ok(());
+        }
+        let pruned = self.pruning.step(&mut self.ledger, now.unix);
+        let more = pruned.as_ref().is_ok_and(|pruned| pruned.more);
+        self.pruning.note(self.clock.now().mono, more);
+        match pruned {
+            Ok(pruned) => self.metrics.pruned(&pruned),
+            Err(error) if ends_the_pool(&error) => return Err(error),
+            Err(error) => tracing::warn!("old shares' headers could not be dropped: {error}"),
+        }
+        Ok(())
+    }
+
     /// Lets shares gather where the last commit has just begun: one costs as much for a few as for
     /// many. The first after a pause is not kept waiting; nor is anybody where many commands `wait`
     /// already: among them may be reports of energy, at each of which a commit ends.

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ledger::Pruned;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -70,6 +71,8 @@ pub struct LedgerMetrics {
     accepted: Counter,
     commit_seconds: Histogram,
     queue_length: Gauge,
+    headers_dropped: Counter,
+    pruned_slice: Gauge,
 }
 
 /// Of the job task.
@@ -120,6 +123,15 @@ impl Metrics {
                 queue_length: register.gauge(
                     "wattproof_pool_ledger_queue_length",
                     "Commands waiting for the ledger's thread.",
+                ),
+                headers_dropped: register.counter(
+                    "wattproof_pool_ledger_headers_dropped_total",
+                    "Shares whose headers were dropped since the pool started.",
+                    None,
+                ),
+                pruned_slice: register.gauge(
+                    "wattproof_pool_ledger_pruned_slice",
+                    "Newest slice of which no more headers are to be dropped; 0 for none.",
                 ),
             },
             jobs: JobMetrics {
@@ -209,6 +221,12 @@ impl LedgerMetrics {
     /// Sets the number of commands that wait.
     pub fn queue_length(&self, waiting: usize) {
         self.queue_length.set(to_f64(u64::try_from(waiting).unwrap_or(u64::MAX)));
+    }
+
+    /// Counts shares whose headers were dropped, and sets up to which slice that is done.
+    pub fn pruned(&self, pruned: &Pruned) {
+        self.headers_dropped.increment(pruned.shares);
+        self.pruned_slice.set(to_f64(pruned.newest.get()));
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ledger::{Ledger, LedgerError, Settings as LedgerSettings};
+use ledger::{Ledger, LedgerError, Retention, Settings as LedgerSettings};
 use stratum::{
     Jobs,
     v1::server::{Limits as SessionLimits, Settings as SessionSettings},
@@ -162,7 +162,7 @@ pub async fn go_on(config: Config, clock: Clock, taken: State) -> Result<Running
     let (origins_in, origins) = mpsc::channel(BLOCK_QUEUE);
 
     running.keep_up(&metrics);
-    running.ledger_thread(ledger, desk, commands, clock, &metrics);
+    running.ledger_thread((ledger, config.ledger.retention), desk, commands, clock, &metrics);
     let sink = TemplateSink { templates: templates_in, status: status_in };
     running.watcher(&nodes, watching(&config), clock, sink);
     let wages = running.wages(&config, &nodes, &templates);
@@ -311,7 +311,7 @@ impl Running {
 
     fn ledger_thread(
         &mut self,
-        ledger: Ledger,
+        (ledger, kept): (Ledger, Retention),
         desk: EnergyDesk,
         commands: mpsc::Receiver<ledger_task::Command>,
         clock: Clock,
@@ -319,7 +319,7 @@ impl Running {
     ) {
         let metrics = metrics.ledger.clone();
         self.tasks.spawn_blocking(move || {
-            ledger_task::run(ledger, desk, commands, clock, metrics)
+            ledger_task::run((ledger, kept), desk, commands, clock, metrics)
                 .map_err(|error| format!("ledger: {error}"))
         });
     }

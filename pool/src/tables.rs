@@ -199,6 +199,7 @@ pub(crate) fn verified_json(report: &VerifyReport) -> String {
     json!({
         "ok": report.ok,
         "shares": report.shares,
+        "without_header": report.without_header,
         "work": report.work.get().to_string(),
         "slices": report.slices,
         "accounts": report.accounts,
@@ -225,6 +226,10 @@ pub(crate) fn verified(report: &VerifyReport) -> String {
         report.accounts,
         report.blocks
     )];
+    if report.without_header > 0 {
+        let count = report.without_header;
+        lines.push(format!("Of {count} shares no header is kept any more."));
+    }
     lines.extend(report.problems.iter().map(|problem| format!("  {problem}")));
     lines.join("\n")
 }

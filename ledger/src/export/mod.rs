@@ -285,6 +285,12 @@ impl Exporter {
                 let whole = match row.kind.as_str() {
                     "shares" => packed::shares,
                     "batch" => record::whole_shares,
+                    "entries" => {
+                        return Err(missing(format!(
+                            "the headers of slice {index} are not kept any more \
+                             (ledger.keep_days says for how long)"
+                        )));
+                    }
                     _ => continue,
                 };
                 let (Event::Shares(batch) | Event::Batch(batch)) =

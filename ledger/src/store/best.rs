@@ -6,7 +6,8 @@ use rusqlite::{Connection, params};
 use super::log;
 use super::state::State;
 use crate::error::LedgerError;
-use crate::types::{Share, SliceIndex};
+use crate::event::SliceClosed;
+use crate::types::Share;
 
 /// Takes the shares of the open slice in again.
 pub(super) fn load_evidence(conn: &Connection, state: &mut State) -> Result<(), LedgerError> {
@@ -19,18 +20,22 @@ pub(super) fn load_evidence(conn: &Connection, state: &mut State) -> Result<(), 
     log::for_each_whole_batch(conn, after, before, |first, shares| state.prove(first, &shares))
 }
 
-/// Keeps the `most` best headers of each account of the open slice.
+/// Keeps what the shares of the slice that is closed prove: of each account the top over all of them,
+/// and the best headers.
 pub(super) fn save(
     conn: &Connection,
     state: &State,
-    slice: SliceIndex,
-    most: u32,
+    closed: &SliceClosed,
 ) -> Result<(), LedgerError> {
     let mut statement = conn.prepare_cached(
-        "INSERT INTO slice_best(slice, account, numbers, shares) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO slice_best(slice, account, records, numbers, shares)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    for row in state.evidence.best(most) {
-        statement.execute(params![slice.get(), row.account.get(), row.numbers, row.shares])?;
+    let has_records = closed.form.unwrap_or(1) > 1;
+    for row in state.evidence.best(closed.best.unwrap_or(0))? {
+        let records = if has_records { row.records } else { [0; 32] };
+        let (account, slice) = (row.account.get(), closed.index);
+        statement.execute(params![slice, account, records, row.numbers, row.shares])?;
     }
     Ok(())
 }

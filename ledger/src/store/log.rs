@@ -8,6 +8,7 @@ use crate::error::LedgerError;
 use crate::event::Event;
 use crate::packed;
 use crate::record::{self, Entry};
+use crate::thin;
 use crate::types::Share;
 
 /// A row of the log.
@@ -75,20 +76,22 @@ pub(super) fn for_each_batch(
 ) -> Result<(), LedgerError> {
     let mut statement = conn.prepare_cached(
         "SELECT kind, data FROM event
-         WHERE seq > ?1 AND seq < ?2 AND kind IN ('shares', 'batch') ORDER BY seq",
+         WHERE seq > ?1 AND seq < ?2 AND kind IN ('shares', 'entries', 'batch') ORDER BY seq",
     )?;
     let mut rows = statement.query(params![after, before])?;
     while let Some(row) = rows.next()? {
         let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         visit(match row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)? {
             "batch" => record::decode_shares(data)?,
+            "entries" => thin::decode(data)?,
             _ => packed::entries(data)?,
         })?;
     }
     Ok(())
 }
 
-/// The same with whole shares, and the number of the first.
+/// The same with whole shares, and the number of the first. Batches of pruned slices are no more of
+/// these: whoever asks has to know that the slice is not pruned.
 pub(super) fn for_each_whole_batch(
     conn: &Connection,
     after: u64,

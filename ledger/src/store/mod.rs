@@ -25,6 +25,7 @@ mod project_block;
 mod project_energy;
 mod project_payout;
 mod project_reserve;
+mod prune;
 mod query;
 mod raw;
 mod raw_payouts;
@@ -51,7 +52,7 @@ use units::UnixMillis;
 use self::lock::Lock;
 pub(crate) use self::payouts::PayoutRow;
 pub(crate) use self::query::{BlockRow, Queries};
-pub(crate) use self::raw::{RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
+pub(crate) use self::raw::{RawBest, RawEvent, RawLedger, RawSlice, RawTotal, RawWorker, Snapshot};
 pub(crate) use self::raw_payouts::{RawOutbox, RawPayout};
 
 pub use self::backup::{backup, restore};
@@ -59,7 +60,7 @@ pub use self::reader::Reader;
 pub(crate) use self::state::State;
 use crate::error::LedgerError;
 use crate::event::{Batch, Event};
-use crate::types::Share;
+use crate::types::{Scheme, Share, SliceIndex};
 
 /// How long a statement waits for a lock: nobody but a person with a database tool holds one.
 const BUSY: Duration = Duration::from_secs(5);
@@ -187,6 +188,29 @@ impl Store {
         ask(&Queries::new(&self.conn)).map_err(|error| error.while_doing(&self.named(doing)))
     }
 
+    /// The oldest slice whose headers are needed: see [`prune::oldest_needed`].
+    pub(crate) fn oldest_needed(&mut self, scheme: Scheme) -> Result<SliceIndex, LedgerError> {
+        self.state()?;
+        let state = self.state.as_ref().expect("just loaded");
+        prune::oldest_needed(&self.conn, state, scheme)
+            .map_err(|error| error.while_doing(&self.named("looking what can be pruned")))
+    }
+
+    /// When a slice was closed.
+    pub(crate) fn closed_at(&self, slice: SliceIndex) -> Result<UnixMillis, LedgerError> {
+        window::closing(&self.conn, slice)
+    }
+
+    /// The newest slice whose pruning was announced; 0 for none.
+    pub(crate) fn newest_pruned(&self) -> Result<SliceIndex, LedgerError> {
+        prune::newest(&self.conn)
+    }
+
+    /// Whether a slice's root has its shares below it, so that it can be pruned.
+    pub(crate) fn is_rooted(&self, slice: SliceIndex) -> Result<bool, LedgerError> {
+        prune::is_rooted(&self.conn, slice)
+    }
+
     /// Runs `write` in one transaction: all of it is on disk when this returns `Ok`, and nothing
     /// of it when it returns `Err`.
     pub(crate) fn transact<T>(
@@ -280,6 +304,25 @@ impl Recorder<'_> {
         let event = Event::Shares(batch);
         log::append(self.conn, seq, at, &event, Some(packed))?;
         project::apply_shares(self.conn, self.state, seq, at, &batch, shares)
+    }
+
+    /// Announces that a slice is pruned.
+    pub(crate) fn announce_pruning(
+        &mut self,
+        at: UnixMillis,
+        slice: SliceIndex,
+    ) -> Result<(), LedgerError> {
+        let (event, data) = prune::announcement(self.conn, slice)?;
+        self.record(at, &event, Some(&data))
+    }
+
+    /// Takes headers out of the log: see [`prune::thin_some`].
+    pub(crate) fn thin(
+        &self,
+        slice: SliceIndex,
+        after: u64,
+    ) -> Result<Option<(u64, u64)>, LedgerError> {
+        prune::thin_some(self.conn, slice, after)
     }
 
     /// What the newest event left.

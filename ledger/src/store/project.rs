@@ -10,7 +10,7 @@ use super::state::{State, Weight, next};
 use super::values::{Instant, Wide};
 use super::window::{SUM_EVERY, encode_sums};
 use super::{
-    aggregate, best, project_block, project_energy, project_payout, project_reserve, tally,
+    aggregate, best, project_block, project_energy, project_payout, project_reserve, prune, tally,
 };
 use crate::error::LedgerError;
 use crate::event::{
@@ -18,6 +18,7 @@ use crate::event::{
 };
 use crate::packed;
 use crate::record::{self, Entry};
+use crate::thin;
 use crate::types::{AccountId, Share, SliceHead, SliceIndex, WorkerId};
 
 /// Does what event `seq` says.
@@ -48,6 +49,10 @@ pub(super) fn apply(
         }
         Event::BlockSubmitted(body) => project_block::submitted(conn, at, body)?,
         Event::CandidateFound(body) => project_block::found(conn, seq, at, body)?,
+        Event::Entries(body) => {
+            add_all(state, body, thin::decode(data()?)?.into_iter())?;
+            state.open.thinned = true;
+        }
         Event::ExtranoncesLeased(body) => leased(conn, state, body)?,
         Event::KeyPinned(body) => pinned(conn, body)?,
         Event::PayPerShareBegan(body) => project_reserve::began(conn, state, body)?,
@@ -62,6 +67,7 @@ pub(super) fn apply(
             add_all(state, body, packed::entries(data()?)?.into_iter())?;
             state.prove(body.first, &packed::shares(data()?)?)?;
         }
+        Event::SlicePruned(body) => prune::apply(conn, seq, *body, data()?)?,
         Event::SliceClosed(body) => slice_closed(conn, state, seq, at, body)?,
         Event::WorkerOpened(body) => worker_opened(conn, state, body)?,
         Event::PayoutCancelled(body) => project_payout::cancelled(conn, state, at, *body)?,
@@ -178,7 +184,10 @@ fn slice_closed(
         shares: body.shares,
     };
     state.newest_closed = at;
-    best::save(conn, state, state.newest.index, body.best.unwrap_or(0))?;
+    // What shares without headers prove is said where the slice is pruned.
+    if !state.open.thinned {
+        best::save(conn, state, body)?;
+    }
     state.evidence.clear();
     state.open.start(SliceIndex::new(next(body.index, "slices")?));
     Ok(())

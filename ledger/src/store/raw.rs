@@ -38,8 +38,16 @@ pub(crate) struct RawEvent {
 /// Account, shares, work and score.
 pub(crate) type RawRow = (u32, u64, u128, u128);
 
-/// Account, and the numbers and shares that a slice keeps of it, as stored.
-pub(crate) type RawBest = (u32, Vec<u8>, Vec<u8>);
+/// What a slice keeps of an account's shares, as stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RawBest {
+    pub(crate) account: u32,
+    /// The top over its shares; zeros in slices of the first form.
+    pub(crate) records: [u8; 32],
+    /// Of its best shares, and they themselves.
+    pub(crate) numbers: Vec<u8>,
+    pub(crate) shares: Vec<u8>,
+}
 
 /// By worker and meter: credited and counted microjoules.
 pub(crate) type RawMeters = BTreeMap<(u32, String), (u128, u128)>;
@@ -51,6 +59,8 @@ pub(crate) struct Snapshot {
     pub(crate) accounts: Vec<RawAccount>,
     pub(crate) workers: Vec<RawWorker>,
     pub(crate) slices: Vec<RawSlice>,
+    /// Pruned slices, and the event that says so, in rising order.
+    pub(crate) pruned: Vec<(u64, u64)>,
     /// Account, shares and work of the slice that is open, in rising order of account.
     pub(crate) open: Vec<RawRow>,
     pub(crate) blocks: Vec<RawBlock>,
@@ -142,6 +152,7 @@ impl RawLedger {
             accounts: accounts(&transaction)?,
             workers: workers(&transaction)?,
             slices: slices(&transaction)?,
+            pruned: pruned(&transaction)?,
             open: open_rows(&transaction)?,
             blocks: blocks(&transaction)?,
             meters: metered(&transaction, "SELECT worker, meter, credited, energy FROM meter")?,
@@ -233,9 +244,16 @@ impl RawLedger {
 
     /// The best shares that a closed slice keeps: account, numbers and shares as stored.
     pub(crate) fn slice_best(&self, slice: u64) -> Result<Vec<RawBest>, LedgerError> {
-        let sql = "SELECT account, numbers, shares FROM slice_best WHERE slice = ?1
+        let sql = "SELECT account, records, numbers, shares FROM slice_best WHERE slice = ?1
                    ORDER BY account";
-        list(&self.conn, sql, [slice], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        list(&self.conn, sql, [slice], |row| {
+            Ok(RawBest {
+                account: row.get(0)?,
+                records: row.get(1)?,
+                numbers: row.get(2)?,
+                shares: row.get(3)?,
+            })
+        })
     }
 
     /// The sums written down at a slice, if any are.
@@ -317,6 +335,11 @@ fn slices(conn: &Connection) -> Result<Vec<RawSlice>, LedgerError> {
             root: row.get(7)?,
         })
     })
+}
+
+fn pruned(conn: &Connection) -> Result<Vec<(u64, u64)>, LedgerError> {
+    let sql = "SELECT slice, event FROM pruned ORDER BY slice";
+    list(conn, sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn open_rows(conn: &Connection) -> Result<Vec<RawRow>, LedgerError> {

@@ -14,14 +14,24 @@ use rusqlite::{Connection, params};
 use super::query::BlockRow;
 use crate::error::LedgerError;
 use crate::scheme::Rule;
+use crate::types::SliceIndex;
 
 /// The slices of a block's round: stretches in rising order, none touching another.
 pub(super) fn of(
     conn: &Connection,
     block: &BlockRow,
 ) -> Result<Vec<RangeInclusive<u64>>, LedgerError> {
-    let mut free = Stretches::up_to(block.slice.get());
-    free.remove(1..=held_by_open_blocks(conn, block.event)?);
+    free(conn, block.slice, block.event)
+}
+
+/// The round of a block found by `event` whose job had committed to slice `last`.
+pub(super) fn free(
+    conn: &Connection,
+    last: SliceIndex,
+    event: u64,
+) -> Result<Vec<RangeInclusive<u64>>, LedgerError> {
+    let mut free = Stretches::up_to(last.get());
+    free.remove(1..=held_by_open_blocks(conn, event)?);
     let mut statement = conn.prepare_cached(
         "SELECT round.first, round.last FROM round JOIN block ON block.event = round.block
          WHERE block.state IN ('immature', 'mature')",

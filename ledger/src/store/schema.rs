@@ -3,8 +3,8 @@
 //! Two version numbers. `user_version` is the format of the event log: a newer one is refused,
 //! an older one is converted here. Format 2 has `shares` where format 1 has `batch`; format 3 has
 //! schemes by name, roots of another form in `slice_closed`, and the kinds of a reserve, of payouts and
-//! of thresholds; format 4 has roots that say when slices were closed; since old
-//! events are never changed and still read, these conversions are the number alone. `meta.projections` is the shape of all
+//! of thresholds; format 4 has roots that say when slices were closed, and slices that are pruned; since old
+//! events are never changed and still read, these conversions are the number (and from 4 on a trigger) alone. `meta.projections` is the shape of all
 //! other tables: when it differs they are dropped and rebuilt from the log, so a change of a
 //! projection needs no conversion, only a new number.
 
@@ -23,9 +23,10 @@ const APPLICATION_ID: i64 = 0x5750_5246;
 /// Format of the event log.
 const FORMAT: i64 = 4;
 /// Shape of the projections.
-const PROJECTIONS: i64 = 3;
+const PROJECTIONS: i64 = 4;
 
-/// The log. Triggers hold what the code promises: rows are added at the end and never changed.
+/// The log. Triggers hold what the code promises: rows are added at the end and never changed, but
+/// for batches that lose their headers (see `prune.rs`).
 const LOG: &str = "
 CREATE TABLE event(
     seq INTEGER PRIMARY KEY,
@@ -38,10 +39,21 @@ CREATE TRIGGER event_is_appended BEFORE INSERT ON event
     WHEN new.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
     BEGIN SELECT raise(ABORT, 'events are appended'); END;
 CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
+    WHEN NOT (old.kind IN ('shares', 'batch') AND new.kind IS 'entries' AND new.seq IS old.seq
+              AND new.at IS old.at AND new.body IS old.body)
     BEGIN SELECT raise(ABORT, 'events are never changed'); END;
 CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
     BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+";
+
+/// What an older log needs besides its number.
+const FORMAT_4: &str = "
+DROP TRIGGER IF EXISTS event_is_not_changed;
+CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
+    WHEN NOT (old.kind IN ('shares', 'batch') AND new.kind IS 'entries' AND new.seq IS old.seq
+              AND new.at IS old.at AND new.body IS old.body)
+    BEGIN SELECT raise(ABORT, 'events are never changed'); END;
 ";
 
 /// Everything that follows from the log.
@@ -93,15 +105,19 @@ CREATE TABLE slice_work(
     score BLOB NOT NULL,
     PRIMARY KEY (slice, account)
 ) STRICT, WITHOUT ROWID;
--- The shares with the lowest hashes of each account: their numbers (8 bytes each) and themselves
--- (as packed.rs has them), lowest hash first.
+-- Of each account with shares: the top over all of them (zeros in slices of the first form), and
+-- those with the lowest hashes: their numbers (8 bytes each) and themselves (as packed.rs has them),
+-- lowest hash first.
 CREATE TABLE slice_best(
     slice INTEGER NOT NULL,
     account INTEGER NOT NULL,
+    records BLOB NOT NULL,
     numbers BLOB NOT NULL,
     shares BLOB NOT NULL,
     PRIMARY KEY (slice, account)
 ) STRICT, WITHOUT ROWID;
+-- Slices whose shares have lost their headers, or are losing them, and the event that says so.
+CREATE TABLE pruned(slice INTEGER PRIMARY KEY, event INTEGER NOT NULL) STRICT;
 -- Every 64th slice: each account's work and score in all slices up to it (account u32, work u128,
 -- score u128; 36 bytes each), so that a long window is the difference of two sums.
 CREATE TABLE slice_sum(slice INTEGER PRIMARY KEY, sums BLOB NOT NULL) STRICT;
@@ -281,7 +297,7 @@ CREATE TABLE threshold(
 ";
 
 /// The tables of [`TABLES`]; a name stays here when its table goes.
-const TABLE_NAMES: [&str; 27] = [
+const TABLE_NAMES: [&str; 28] = [
     "account",
     "aggregate",
     "aggregated",
@@ -297,6 +313,7 @@ const TABLE_NAMES: [&str; 27] = [
     "payout_input",
     "payout_version",
     "pin",
+    "pruned",
     "round",
     "slice",
     "slice_credit",
@@ -352,6 +369,8 @@ pub(super) fn make_current(conn: &mut Connection) -> Result<(), LedgerError> {
     if format == 0 {
         transaction.execute_batch(LOG)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    } else if format < 4 {
+        transaction.execute_batch(FORMAT_4)?;
     }
     if format < FORMAT {
         transaction.pragma_update(None, "user_version", FORMAT)?;

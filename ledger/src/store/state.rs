@@ -58,6 +58,8 @@ pub(crate) struct WorkerState {
 pub(crate) struct OpenSlice {
     pub(crate) index: SliceIndex,
     pub(crate) sum: Tally,
+    /// Whether some of its shares have no headers any more: only where tables are made anew.
+    pub(super) thinned: bool,
     /// The sum of its shares' scores.
     pub(super) score: u128,
     /// By account id less one, for every account; those without shares are not in the slice.
@@ -224,6 +226,7 @@ impl OpenSlice {
         Self {
             index,
             sum: Tally { shares: 0, work: 0 },
+            thinned: false,
             score: 0,
             accounts: Vec::new(),
             present: Vec::new(),
@@ -292,6 +295,7 @@ impl OpenSlice {
         }
         self.unsaved.clear();
         (self.index, self.sum, self.score) = (index, Tally::default(), 0);
+        self.thinned = false;
     }
 }
 

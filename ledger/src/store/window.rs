@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use units::UnixMillis;
+use units::{UnixMillis, Work};
 
 use super::log;
 use super::state::Weight;
 use super::values::{Instant, Wide};
 use crate::error::LedgerError;
 use crate::record::Entry;
+use crate::scheme::Rule;
 use crate::score;
 use crate::types::{AccountId, SliceIndex, WorkerId};
 use crate::window::{self, Unit};
@@ -66,6 +67,41 @@ pub(super) fn weights(
     Ok(weights)
 }
 
+/// The first slice that is looked into for a block whose job had committed to slice `last`, by any
+/// rule but that of rounds.
+pub(super) fn first(
+    conn: &Connection,
+    rule: Rule,
+    last: SliceIndex,
+    network: Work,
+) -> Result<u64, LedgerError> {
+    let over = |length, unit: Unit| {
+        let start = window::start(unit.of(line_ends(conn, last)?), length);
+        slice_over(conn, start, last, unit)
+    };
+    let edge = match rule {
+        Rule::Scores { hundredths } => over(window::blocks(hundredths), Unit::Score)?,
+        Rule::Work { hundredths } => over(window::length(hundredths, network), Unit::Work)?,
+        Rule::Time { millis } if last.get() > 0 => {
+            let cut = closed_at(conn, last)?.get().saturating_sub(millis);
+            Some(time_edge(conn, last, cut)?)
+        }
+        Rule::Time { .. } | Rule::Finder | Rule::Reserve | Rule::Round => None,
+    };
+    Ok(edge.unwrap_or(last).get())
+}
+
+/// Going back from slice `last`, the first one that began at or before `cut` (in milliseconds).
+fn time_edge(conn: &Connection, last: SliceIndex, cut: u64) -> Result<SliceIndex, LedgerError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT idx FROM slice WHERE idx < ?1 AND closed_at <= ?2 ORDER BY idx DESC LIMIT 1",
+    )?;
+    let older: Option<u64> = statement
+        .query_row(params![last.get(), Instant(UnixMillis::new(cut))], |row| row.get(0))
+        .optional()?;
+    Ok(SliceIndex::new(older.unwrap_or(0).saturating_add(1)))
+}
+
 /// The work of shares accepted within `millis` before slice `last` was closed. Slices that began
 /// after that are in it whole; of the first one, going back, that began before it, those shares
 /// are whose own instant is later; what is older is not looked at.
@@ -79,13 +115,7 @@ pub(super) fn since(
         return Ok(Weights::new());
     }
     let cut = closed_at(conn, last)?.get().saturating_sub(millis);
-    let mut statement = conn.prepare_cached(
-        "SELECT idx FROM slice WHERE idx < ?1 AND closed_at <= ?2 ORDER BY idx DESC LIMIT 1",
-    )?;
-    let older: Option<u64> = statement
-        .query_row(params![last.get(), Instant(UnixMillis::new(cut))], |row| row.get(0))
-        .optional()?;
-    let edge = SliceIndex::new(older.unwrap_or(0).saturating_add(1));
+    let edge = time_edge(conn, last, cut)?;
     let mut weights = between(conn, edge, last, Unit::Work)?;
     for_each_share(conn, edge, |share| {
         if share.at.get() <= cut {

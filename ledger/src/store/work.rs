@@ -82,7 +82,7 @@ impl Reader {
                 let work = row.get::<_, Wide>(0)?.0;
                 sum = sum.checked_add(work).ok_or(LedgerError::Overflow("proven work"))?;
                 let (shares, kept): (u64, Option<u64>) = (row.get(1)?, row.get(2)?);
-                let Some(kept) = kept else { return Ok(None) };
+                let Some(kept) = kept.filter(|kept| *kept > 0) else { return Ok(None) };
                 if kept < shares {
                     most = most.min(usize::try_from(kept).unwrap_or(usize::MAX));
                 }

@@ -1,5 +1,5 @@
 //! [`Audit`]: walks the log, event by event, and keeps what must be true. Accounts, workers and
-//! shares are here; `slices.rs`, `blocks.rs` and `meters.rs` have the rest, and `compare.rs` holds
+//! shares are here; `slices.rs`, `pruned.rs`, `blocks.rs` and `meters.rs` have the rest, and `compare.rs` holds
 //! the result against the tables.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,6 +11,7 @@ use super::VerifyReport;
 use super::aggregates;
 use super::blocks::Block;
 use super::body::Body;
+use super::entries::{self, AuditedEntry};
 use super::meters::Meter;
 use super::payouts::Outbox;
 use super::pow;
@@ -40,6 +41,11 @@ pub(super) struct Audit<'a> {
     pub(super) work: u128,
     pub(super) open: BTreeMap<u32, (u64, u128, u128)>,
     pub(super) proven: BTreeMap<u32, Proven>,
+    /// Whether the open slice has batches without headers.
+    pub(super) bare: bool,
+    without_header: u64,
+    /// The greatest slice that was pruned so far.
+    pub(super) newest_pruned: u64,
     /// The event as of which the tables have the sums of shares, and those sums.
     pub(super) tallied: u64,
     pub(super) marked: Marked,
@@ -114,6 +120,9 @@ impl<'a> Audit<'a> {
             work: 0,
             open: BTreeMap::new(),
             proven: BTreeMap::new(),
+            bare: false,
+            without_header: 0,
+            newest_pruned: 0,
             tallied,
             marked: Marked::default(),
             slices: Vec::new(),
@@ -139,21 +148,32 @@ impl<'a> Audit<'a> {
 
     /// Takes the next event of the log.
     pub(super) fn event(&mut self, event: &RawEvent) -> Result<(), LedgerError> {
-        let (seq, kind) = (event.seq, &event.kind);
+        let seq = event.seq;
         let follows = Some(seq) == self.last_event.checked_add(1);
         if stands(Defence::AuditSequence) && !follows {
             self.problem(format!("event {seq} follows event {}", self.last_event));
         }
         self.last_event = seq;
-        match self.take(event) {
-            Ok(()) => {}
-            Err(Fault::Problem(problem)) => {
-                self.problem(format!("event {seq} ({kind}): {problem}"));
-            }
-            Err(Fault::Store(error)) => return Err(error),
-        }
+        let taken = self.take(event);
+        self.note(event, taken)?;
         if seq == self.tallied {
             self.marked = self.sums();
+        }
+        Ok(())
+    }
+
+    /// Makes a problem of what is wrong with an event.
+    pub(super) fn note(
+        &mut self,
+        event: &RawEvent,
+        taken: Result<(), Fault>,
+    ) -> Result<(), LedgerError> {
+        match taken {
+            Ok(()) => {}
+            Err(Fault::Problem(problem)) => {
+                self.problem(format!("event {} ({}): {problem}", event.seq, event.kind));
+            }
+            Err(Fault::Store(error)) => return Err(error),
         }
         Ok(())
     }
@@ -173,6 +193,7 @@ impl<'a> Audit<'a> {
         let data = event.data.as_deref().unwrap_or_default();
         match event.kind.as_str() {
             "account_opened" => self.account_opened(&body),
+            "entries" => self.entries(event, &body, data),
             kind if shares::is_batch(kind) => self.batch(event, &body, data),
             "aggregated" => self.aggregated(&body, data),
             "block_abandoned" => self.block_abandoned(&body),
@@ -190,6 +211,7 @@ impl<'a> Audit<'a> {
             "reserve_declared" => self.reserve_declared(&body),
             "slice_closed" => self.slice_closed(event, &body),
             "slice_paid" => self.slice_paid(&body, data),
+            "slice_pruned" => self.slice_pruned(event.seq, &body, data),
             "worker_opened" => self.worker_opened(&body),
             kind if kind.starts_with("payout") || kind == "threshold_set" => {
                 self.payout_event(event, &body, data)
@@ -222,24 +244,57 @@ impl<'a> Audit<'a> {
     }
 
     fn batch(&mut self, event: &RawEvent, body: &Body, data: &[u8]) -> Result<(), Fault> {
-        let (seq, kind) = (event.seq, &event.kind);
-        let records = shares::decode(kind, data)?;
-        expect("first", body.number("first")?, self.shares.saturating_add(1))?;
-        expect("shares", body.number("shares")?, length(records.len()))?;
-        expect("slice", body.number("slice")?, length(self.slices.len()).saturating_add(1))?;
-        for record in &records {
+        let shares = shares::decode(&event.kind, data)?;
+        self.check_batch(body, shares.len())?;
+        for share in &shares {
             self.shares = self.shares.saturating_add(1);
-            if let Err(problem) = self.share(record) {
-                let share = self.shares;
-                self.problem(format!("event {seq} ({kind}): share {share} {problem}"));
+            if let Err(problem) = self.share(share) {
+                self.share_problem(event, &problem);
             }
         }
         Ok(())
     }
 
+    /// A batch whose shares have no headers any more.
+    fn entries(&mut self, event: &RawEvent, body: &Body, data: &[u8]) -> Result<(), Fault> {
+        self.bare = true;
+        let entries = entries::decode(data)?;
+        self.check_batch(body, entries.len())?;
+        for entry in &entries {
+            self.shares = self.shares.saturating_add(1);
+            self.without_header = self.without_header.saturating_add(1);
+            if let Err(problem) = self.add_up(entry) {
+                self.share_problem(event, &problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the body of a batch of so many shares says.
+    fn check_batch(&self, body: &Body, shares: usize) -> Result<(), String> {
+        expect("first", body.number("first")?, self.shares.saturating_add(1))?;
+        expect("shares", body.number("shares")?, length(shares))?;
+        expect("slice", body.number("slice")?, length(self.slices.len()).saturating_add(1))
+    }
+
+    /// Says what is wrong with the newest share.
+    fn share_problem(&mut self, event: &RawEvent, problem: &str) {
+        let (RawEvent { seq, kind, .. }, share) = (event, self.shares);
+        self.problem(format!("event {seq} ({kind}): share {share} {problem}"));
+    }
+
     /// One share: what it proves, and whose it is.
     fn share(&mut self, share: &AuditedShare) -> Result<(), String> {
-        let AuditedShare { worker: id, work, network_work, at: _, header } = *share;
+        let account = self.add_up(&share.entry())?;
+        let hash = pow::double_sha256(&share.header);
+        self.note_proof(account, self.shares, share, &hash);
+        self.check_proof(share, &hash)?;
+        self.seen.note(&share.header, &hash).map_err(str::to_owned)
+    }
+
+    /// Adds a share up, whatever it proves; says to whom.
+    fn add_up(&mut self, entry: &AuditedEntry) -> Result<u32, String> {
+        let AuditedEntry { worker: id, work, network_work, at: _ } = *entry;
         let score = score(work, network_work).ok_or("is worth more than 2^64 blocks")?;
         self.work = self.work.checked_add(work).ok_or("sums past 2^128 - 1")?;
         let worker =
@@ -251,16 +306,24 @@ impl<'a> Audit<'a> {
         let (shares, sum, scores) = *row;
         let sums = (sum.saturating_add(work), scores.saturating_add(score));
         *row = (shares.saturating_add(1), sums.0, sums.1);
-        let hash = pow::double_sha256(&header);
-        self.note_proof(account, self.shares, share, &hash);
-        let proven = pow::proves(&hash, work) || !stands(Defence::AuditProof);
-        if work == 0 || !proven {
+        Ok(account)
+    }
+
+    /// That a share of this hash proves its work, and is of a block of its network work.
+    pub(super) fn check_proof(
+        &mut self,
+        share: &AuditedShare,
+        hash: &[u8; 32],
+    ) -> Result<(), String> {
+        let AuditedShare { work, network_work, header, .. } = share;
+        let proven = pow::proves(hash, *work) || !stands(Defence::AuditProof);
+        if *work == 0 || !proven {
             return Err(format!("does not prove {work} hashes"));
         }
-        if self.work_of_bits(pow::bits_of(&header)) != Some(network_work) {
+        if self.work_of_bits(pow::bits_of(header)) != Some(*network_work) {
             return Err(format!("is not of a block of {network_work} hashes"));
         }
-        self.seen.note(&header, &hash).map_err(str::to_owned)
+        Ok(())
     }
 
     /// The work that compact bits ask for; those met last are remembered.
@@ -308,6 +371,7 @@ impl<'a> Audit<'a> {
         VerifyReport {
             ok: self.problems.is_empty(),
             shares: self.shares,
+            without_header: self.without_header,
             work: Work::new(self.work),
             slices: length(self.slices.len()),
             accounts: length(self.accounts.len()),

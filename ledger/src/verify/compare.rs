@@ -35,6 +35,7 @@ impl Audit<'_> {
             found.push("the table of slices paid for differs from the log".to_owned());
         }
         self.compare_payouts(&snapshot.outbox, &mut found);
+        self.compare_pruned(&snapshot.pruned, snapshot.last_event, &mut found);
         self.compare_total(&snapshot.total, &mut found);
         found.into_iter().for_each(|problem| self.problem(problem));
         Ok(())

@@ -3,7 +3,8 @@
 //!
 //! What it checks: every share's header is hashed again and must prove the work that it was
 //! credited with, at the network work of its own bits, and stand in the log once; the sums,
-//! rows and roots of slices; the blocks expected of each account's shares; every found block's
+//! rows and roots of slices; of those that were pruned (see `docs/retention.md`) the sums, the
+//! root by what is kept of it, and the best headers; the blocks expected of each account's shares; every found block's
 //! header, proof of work, merkle root and coinbase value, and that what its coinbase pays accounts
 //! itself goes to the addresses that name them; who may have become what when; every credit of
 //! every settlement to the satoshi; balances, totals, readings, covered work, pins, leases; every
@@ -14,7 +15,8 @@
 //! and slice by slice instead of by sums). It reads the same tables, through `store/raw.rs`.
 //!
 //! What it deliberately does not do: it never writes, and it cannot know whether blocks are on
-//! the chain (a node does) or whether a meter told the truth.
+//! the chain (a node does) or whether a meter told the truth. Nor can it know whether shares whose
+//! headers were dropped proved their work, or stood in the log once; the report says how many.
 //!
 //! Memory: about 50 bytes for each account in each slice, and 16 to 32 for each share on the
 //! newest 1,000 previous blocks. Time: about a microsecond a share.
@@ -28,10 +30,12 @@ mod chain;
 mod commitment;
 mod compare;
 mod direct;
+mod entries;
 mod meters;
 mod money;
 mod payouts;
 mod pow;
+mod pruned;
 mod reserve;
 mod root;
 mod seen;
@@ -55,7 +59,9 @@ pub struct VerifyReport {
     pub ok: bool,
     /// Shares in the log.
     pub shares: u64,
-    /// Their work, summed anew.
+    /// Those among them whose headers were dropped, so that they cannot be hashed again.
+    pub without_header: u64,
+    /// The work of all shares, summed anew.
     pub work: Work,
     /// Slices closed.
     pub slices: u64,
@@ -112,6 +118,7 @@ fn audit(raw: &RawLedger) -> Result<VerifyReport, LedgerError> {
             audit.event(&event)?;
         }
     }
+    audit.pruned_since(snapshot.last_event)?;
     audit.compare(&snapshot)?;
     Ok(audit.report())
 }

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use super::entries::{self, AuditedEntry};
+
 /// Bytes of a share in logs of the first format: worker 4, work 16, network work 16, instant 8,
 /// header 80.
 const OLD: usize = 124;
@@ -32,10 +34,23 @@ struct Pointed<T> {
 
 /// Whether events of this kind are batches of shares.
 pub(super) fn is_batch(kind: &str) -> bool {
-    ["shares", "batch"].contains(&kind)
+    ["shares", "batch", "entries"].contains(&kind)
 }
 
-/// The shares of an event of `kind`, oldest first.
+/// The shares of an event of `kind`, oldest first, without their headers where there are any.
+pub(super) fn decode_entries(kind: &str, data: &[u8]) -> Result<Vec<AuditedEntry>, String> {
+    if kind == "entries" {
+        return entries::decode(data);
+    }
+    Ok(decode(kind, data)?.iter().map(AuditedShare::entry).collect())
+}
+
+/// Packed shares that a slice keeps, of which there may be none.
+pub(super) fn kept(data: &[u8]) -> Option<Vec<AuditedShare>> {
+    packed(data)
+}
+
+/// The whole shares of an event of `kind`, oldest first.
 pub(super) fn decode(kind: &str, data: &[u8]) -> Result<Vec<AuditedShare>, String> {
     let shares = if kind == "batch" { old(data) } else { packed(data) };
     let not_whole = || format!("{} bytes are no whole shares", data.len());
@@ -77,6 +92,14 @@ fn packed(data: &[u8]) -> Option<Vec<AuditedShare>> {
     }
     let all_met = blocks.all_met() && works.all_met() && instants.all_met();
     all_met.then_some(shares)
+}
+
+impl AuditedShare {
+    /// Without the header.
+    pub(super) const fn entry(&self) -> AuditedEntry {
+        let Self { worker, work, network_work, at, header: _ } = *self;
+        AuditedEntry { worker, work, network_work, at }
+    }
 }
 
 impl Bytes<'_> {

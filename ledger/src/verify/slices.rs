@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::audit::{Audit, Fault, expect, length, nth, rows};
 use super::body::Body;
+use super::pruned;
 use super::root::{self, Sum};
-use super::shares::{self, AuditedShare};
+use super::shares::AuditedShare;
 use crate::store::RawEvent;
 
 /// What the shares of one account in the open slice prove.
@@ -17,7 +18,7 @@ pub(super) struct Proven {
 }
 
 /// Account, shares, work and score.
-type Row = (u32, u64, u128, u128);
+pub(super) type Row = (u32, u64, u128, u128);
 
 /// A closed slice.
 #[derive(Debug)]
@@ -27,12 +28,21 @@ pub(super) struct Slice {
     /// When, in milliseconds.
     pub(super) closed_at: u64,
     pub(super) shares: u64,
+    /// The number of its last share.
+    pub(super) last: u64,
     pub(super) work: u128,
     /// How its root is made: 1 and 2 in logs of earlier versions, 3 now.
     pub(super) form: u8,
+    /// Made from its shares; as it is said where they have no headers any more.
     pub(super) root: [u8; 32],
+    /// How many best headers it keeps of each account.
+    pub(super) best: u64,
+    /// Whether some of its batches have no headers.
+    pub(super) bare: bool,
+    /// The event that says that it was pruned.
+    pub(super) pruned: Option<u64>,
     /// Account, shares, work and score, in rising order of account.
-    pub(super) rows: Vec<(u32, u64, u128, u128)>,
+    pub(super) rows: Vec<Row>,
 }
 
 impl Audit<'_> {
@@ -56,29 +66,72 @@ impl Audit<'_> {
     pub(super) fn slice_closed(&mut self, event: &RawEvent, body: &Body) -> Result<(), Fault> {
         let index = length(self.slices.len()).saturating_add(1);
         let rows = rows(&core::mem::take(&mut self.open));
-        let proven = core::mem::take(&mut self.proven);
+        let (proven, bare) = (core::mem::take(&mut self.proven), core::mem::take(&mut self.bare));
         let shares = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.1));
         let work = rows.iter().fold(0_u128, |sum, row| sum.saturating_add(row.2));
         let form = body.optional_number("form")?.unwrap_or(1);
-        let previous = self.slices.last().map_or([0; 32], |slice| slice.root);
-        let opened = self.slices.last().map_or(0, |slice| slice.closed_at);
-        let times = (form > 2).then_some((opened, event.at));
-        let said = root::Head { index, previous, times, shares, work };
-        let root = match form {
-            1 => self.old_root(&said, &rows),
-            2 | 3 => self.root(&said, &rows, &proven).unwrap_or_default(),
-            other => return Err(format!("nobody knows the form {other} of its root").into()),
-        };
-        let (closed_by, closed_at) = (event.seq, event.at);
-        self.slices.push(Slice { closed_by, closed_at, shares, work, form, root, rows });
+        if ![1, 2, 3].contains(&form) {
+            return Err(format!("nobody knows the form {form} of its root").into());
+        }
+        let best = body.optional_number("best")?.unwrap_or(0);
+        let said = body.bytes("root");
+        self.slices.push(Slice {
+            closed_by: event.seq,
+            closed_at: event.at,
+            shares,
+            last: self.shares,
+            work,
+            form,
+            root: said.clone().unwrap_or_default(),
+            best,
+            bare,
+            pruned: None,
+            rows,
+        });
+        let tops = if bare { BTreeMap::new() } else { tops(form, &proven) };
+        let root = self.remade(&tops);
+        if let Some(slice) = self.slices.last_mut() {
+            slice.root = root;
+        }
         expect("index", body.number("index")?, index)?;
         expect("shares", body.number("shares")?, shares)?;
         expect("work", body.decimal("work")?, work)?;
-        expect("root", hex::encode(body.bytes("root")?), hex::encode(root))?;
+        expect("root", hex::encode(said?), hex::encode(root))?;
         if shares == 0 {
             return Err("it is empty".to_owned().into());
         }
-        self.check_best(index, body.optional_number("best")?.unwrap_or(0), &proven)
+        match (bare, form) {
+            (true, 1) => {
+                Err("its shares have no headers, and its root is not over them".to_owned().into())
+            }
+            (true, _) => Ok(()),
+            (false, _) => self.check_best(index, best, &proven, &tops),
+        }
+    }
+
+    /// The root of the newest slice: made again, or left as it is said while nobody can.
+    fn remade(&self, tops: &BTreeMap<u32, [u8; 32]>) -> [u8; 32] {
+        let Some(slice) = self.slices.last() else { return [0; 32] };
+        let head = self.head_of(self.slices.len().saturating_sub(1));
+        match slice.form {
+            1 => self.old_root(&head, &slice.rows),
+            _ if slice.bare => slice.root,
+            _ => self.root(&head, &slice.rows, tops).unwrap_or_default(),
+        }
+    }
+
+    /// What the head of the closed slice at `place` says besides its accounts.
+    pub(super) fn head_of(&self, place: usize) -> root::Head {
+        let slice = self.slices.get(place);
+        let before = place.checked_sub(1).and_then(|place| self.slices.get(place));
+        let opened = before.map_or(0, |slice| slice.closed_at);
+        root::Head {
+            index: length(place).saturating_add(1),
+            previous: before.map_or([0; 32], |slice| slice.root),
+            times: slice.filter(|slice| slice.form > 2).map(|slice| (opened, slice.closed_at)),
+            shares: slice.map_or(0, |slice| slice.shares),
+            work: slice.map_or(0, |slice| slice.work),
+        }
     }
 
     fn old_root(&self, said: &root::Head, rows: &[Row]) -> [u8; 32] {
@@ -87,15 +140,15 @@ impl Audit<'_> {
         root::old_root(said.index, &said.previous, said.shares, said.work, leaves)
     }
 
-    fn root(
+    /// The root of the slice of these rows; `None` when an account has no top over its shares.
+    pub(super) fn root(
         &self,
         said: &root::Head,
         rows: &[Row],
-        proven: &BTreeMap<u32, Proven>,
+        tops: &BTreeMap<u32, [u8; 32]>,
     ) -> Option<[u8; 32]> {
         let leaf = |(id, shares, work, _): &Row| {
-            let records = root::records(proven.get(id)?.leaves.clone())?;
-            Some(root::account((*id, self.name_of(*id), *work, *shares), &records.0))
+            Some(root::account((*id, self.name_of(*id), *work, *shares), tops.get(id)?))
         };
         root::head(said, rows.iter().map(leaf).collect::<Option<_>>()?)
     }
@@ -104,33 +157,38 @@ impl Audit<'_> {
         nth(&self.accounts, account).map_or("", |account| account.name.as_str())
     }
 
-    /// That the table has the `most` best headers of each account, and those alone.
+    /// That the table has the tops and the `most` best headers of each account, and those alone.
     fn check_best(
         &self,
         slice: u64,
-        most: usize,
+        most: u64,
         proven: &BTreeMap<u32, Proven>,
+        tops: &BTreeMap<u32, [u8; 32]>,
     ) -> Result<(), Fault> {
         let stored = self.raw.slice_best(slice)?;
-        let must = proven.iter().filter(|_| most > 0).map(|(account, proven)| {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let must = proven.iter().map(|(account, proven)| {
             let mut hashes = proven.hashes.clone();
             hashes.sort_unstable();
             hashes.truncate(most);
-            (*account, hashes)
+            (*account, tops.get(account).copied(), Some(hashes))
         });
-        let read = stored.iter().map(|(account, numbers, shares)| {
-            let hashes = shares::decode("shares", shares).ok()?.into_iter().map(|share| {
-                let mut hash = super::pow::double_sha256(&share.header);
-                hash.reverse();
-                hash
-            });
-            let numbers =
-                numbers.as_chunks::<8>().0.iter().map(|number| u64::from_be_bytes(*number));
-            Some((*account, hashes.zip(numbers).collect::<Vec<_>>()))
+        let read = stored.iter().map(|row| {
+            let hashes = pruned::best(&row.numbers, &row.shares)
+                .map(|best| best.iter().map(|one| (one.hash, one.number)).collect::<Vec<_>>());
+            (row.account, Some(row.records), hashes)
         });
-        if must.map(Some).eq(read) {
+        if must.eq(read) {
             return Ok(());
         }
         Err(format!("slice {slice} does not keep its best headers").into())
     }
+}
+
+/// The top over each account's shares, where their work is in range; zeros where the root has none.
+fn tops(form: u8, proven: &BTreeMap<u32, Proven>) -> BTreeMap<u32, [u8; 32]> {
+    let top = |proven: &Proven| {
+        if form < 2 { Some([0; 32]) } else { Some(root::records(proven.leaves.clone())?.0) }
+    };
+    proven.iter().filter_map(|(account, proven)| Some((*account, top(proven)?))).collect()
 }

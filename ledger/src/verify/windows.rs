@@ -9,7 +9,7 @@ use super::audit::{Audit, Fault, length, nth};
 use super::blocks::Block;
 use super::body::Body;
 use super::money;
-use super::shares::{decode as decode_shares, is_batch};
+use super::shares::{decode_entries, is_batch};
 use super::slices::Slice;
 
 /// The score of a block.
@@ -165,7 +165,7 @@ impl Audit<'_> {
             at = last.seq;
             for event in events.iter().filter(|event| is_batch(&event.kind)) {
                 let data = event.data.as_deref().unwrap_or_default();
-                for share in decode_shares(&event.kind, data)? {
+                for share in decode_entries(&event.kind, data)? {
                     let id = share.worker;
                     let worker = nth(&self.workers, id).ok_or_else(|| format!("no worker {id}"))?;
                     let weight = match weigh {

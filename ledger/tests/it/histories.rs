@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BlockId, BlockState, Ledger, Scheme, WorkerId};
+use ledger::{BlockId, BlockState, Ledger, Retention, Scheme, WorkerId};
 use proptest::prelude::*;
 use units::UnixMillis;
 
@@ -50,6 +50,8 @@ struct Way {
     backwards: bool,
     /// The ledger is killed after each step.
     killed: bool,
+    /// What no block needs is dropped after each step.
+    pruned: bool,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -77,6 +79,9 @@ fn play(scheme: Scheme, steps: &[Step], way: Way) -> (World, Vec<BlockId>) {
     let mut blocks = Vec::new();
     for step in steps {
         take(&mut world, &mut blocks, step, way);
+        if way.pruned {
+            while world.ledger.prune(UnixMillis::new(0), Retention::default()).unwrap().more {}
+        }
         if way.killed {
             world = world.killed(scheme);
         } else if matches!(step, Step::Reopen) {
@@ -175,9 +180,9 @@ proptest! {
 
     #[test]
     fn every_reward_is_divided_to_the_satoshi_and_the_log_gives_the_same_again(
-        steps in steps(), scheme in schemes(),
+        steps in steps(), scheme in schemes(), pruned in any::<bool>(),
     ) {
-        let (world, _) = play(scheme, &steps, Way::default());
+        let (world, _) = play(scheme, &steps, Way { pruned, ..Way::default() });
         check_money(&world);
         let path = world.path();
         assert_sound(&path);
@@ -200,6 +205,8 @@ proptest! {
             Way { equal_times: true, ..Way::default() },
             Way { one_by_one: true, ..Way::default() },
             Way { killed: true, ..Way::default() },
+            Way { pruned: true, ..Way::default() },
+            Way { pruned: true, killed: true, ..Way::default() },
             Way { equal_times: true, one_by_one: true, ..Way::default() },
         ] {
             let (world, blocks) = play(scheme, &steps, way);

@@ -25,6 +25,8 @@ mod luck;
 #[cfg(test)]
 mod payouts;
 #[cfg(test)]
+mod pruning;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod reading;
@@ -39,6 +41,7 @@ mod statements;
 mod support;
 #[cfg(test)]
 mod tallies;
+#[cfg(test)]
 mod time_bundles;
 #[cfg(test)]
 mod verifying;

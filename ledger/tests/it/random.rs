@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{BlockId, BlockState, Ledger, Reading, Scheme, WorkerId, split};
+use ledger::{BlockId, BlockState, Ledger, Reading, Retention, Scheme, WorkerId, split};
 use proptest::prelude::*;
 use units::{BasisPoints, MicroJoules};
 
@@ -18,6 +18,7 @@ enum Step {
     OnChain { block: usize, depth: u32 },
     Orphan { block: usize },
     Meter { worker: u32, added: u128, restart: bool },
+    Prune(u8),
     Reopen,
 }
 
@@ -33,6 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_usize..20).prop_map(|block| Step::Orphan { block }),
         2 => (1_u32..=5, 0_u128..1_000, any::<bool>())
             .prop_map(|(worker, added, restart)| Step::Meter { worker, added, restart }),
+        2 => (1..20_u8).prop_map(Step::Prune),
         1 => Just(Step::Reopen),
     ]
 }
@@ -137,6 +139,7 @@ impl Run {
             Step::OnChain { block, depth } => self.on_chain(block, depth),
             Step::Orphan { block } => self.orphan(block),
             Step::Meter { worker, added, restart } => self.meter(worker, added, restart),
+            Step::Prune(calls) => self.prune(calls),
             Step::Reopen => self.world = self.world.reopen(self.scheme),
         }
         self
@@ -188,6 +191,13 @@ impl Run {
         } else {
             assert_eq!(self.world.orphan(block.hash).after, BlockState::Orphaned);
             block.state = BlockState::Orphaned;
+        }
+    }
+
+    fn prune(&mut self, calls: u8) {
+        for _ in 0..calls {
+            let now = self.world.now();
+            self.world.ledger.prune(now, Retention::default()).unwrap();
         }
     }
 

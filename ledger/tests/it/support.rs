@@ -26,7 +26,7 @@ pub(crate) struct World {
 }
 
 /// Makes headers; no two alike.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Forge {
     serial: u64,
     pub(crate) now: u64,
@@ -144,14 +144,19 @@ impl World {
         assert_sound(&self.path());
     }
 
-    /// The ledger as a kill would leave it now, opened again.
-    pub(crate) fn killed(self, scheme: Scheme) -> Self {
+    /// A copy of the ledger as a kill would leave it now, in a folder of its own.
+    pub(crate) fn killed_copy(&self, scheme: Scheme) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["pool.sqlite", "pool.sqlite-wal"] {
             std::fs::copy(self.dir.path().join(name), dir.path().join(name)).unwrap();
         }
         let ledger = Ledger::open(&dir.path().join("pool.sqlite"), settings(scheme)).unwrap();
-        Self { dir, ledger, forge: self.forge }
+        Self { dir, ledger, forge: Forge::starting_at(10_000) }
+    }
+
+    /// The ledger as a kill would leave it now, opened again.
+    pub(crate) fn killed(self, scheme: Scheme) -> Self {
+        Self { forge: self.forge.clone(), ..self.killed_copy(scheme) }
     }
 
     /// Drops the ledger and opens it again.

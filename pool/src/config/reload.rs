@@ -4,6 +4,8 @@
 //! apart member by member, so that a key that is new cannot be forgotten here. It deliberately
 //! changes nothing by itself.
 
+use ledger::Retention;
+
 use super::{
     Config, EnergyConfig, JobsConfig, LedgerConfig, PayoutConfig, PayoutsConfig, StratumConfig,
 };
@@ -154,11 +156,14 @@ impl Differences {
     }
 
     fn ledger(&mut self, old: &LedgerConfig, new: &LedgerConfig) {
-        let LedgerConfig { path, ack, slice, best_headers } = old;
+        let LedgerConfig { path, ack, slice, best_headers, retention } = old;
+        let Retention { all, at_least } = retention;
         self.fixed("ledger.path", *path == new.path);
         self.fixed("ledger.ack", *ack == new.ack);
         self.fixed("ledger.slice_seconds", *slice == new.slice);
         self.fixed("ledger.best_headers", *best_headers == new.best_headers);
+        self.fixed("ledger.keep_days", *at_least == new.retention.at_least);
+        self.fixed("ledger.keep_all", *all == new.retention.all);
     }
 
     fn energy(&mut self, old: &EnergyConfig, new: &EnergyConfig) {

@@ -241,3 +241,20 @@ fn what_needs_a_restart_is_refused_key_by_key_and_changes_nothing() {
     assert!(errors.iter().all(|line| line.ends_with("restart the pool")), "{errors:?}");
     assert!(!errors.concat().contains("other"), "no secret in it");
 }
+
+#[test]
+fn how_long_headers_are_kept_is_read_strictly() {
+    let kept = |keys: &str| read(&with("ledger", keys)).unwrap().ledger.retention;
+    let day = Duration::from_secs(86_400);
+    assert_eq!(kept(""), Retention::default());
+    assert_eq!(kept("keep_days = 36500"), Retention { all: false, at_least: day * 36_500 });
+    assert_eq!(kept("keep_all = true\nkeep_days = 7"), Retention { all: true, at_least: day * 7 });
+    for keys in ["keep_days = 36501", "keep_days = -1", "keep_days = 0.5", "keep_days = \"7\""] {
+        assert!(mistakes(&with("ledger", keys)).contains("ledger.keep_days"), "{keys}");
+    }
+    assert!(mistakes(&with("ledger", "keep_all = 1")).contains("ledger.keep_all"));
+    let old = read(config::POOL_TOML).unwrap();
+    let new = read(&with("ledger", "keep_all = true\nkeep_days = 7")).unwrap();
+    let refused = old.reload(new).unwrap_err().join("\n");
+    assert!(refused.contains("ledger.keep_days: ") && refused.contains("ledger.keep_all: "));
+}

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ledger::{Ledger, LedgerError};
+use ledger::{Ledger, LedgerError, Retention};
 use serde_json::Value;
 
 use super::cashier::Cashier;
@@ -55,11 +55,13 @@ fn alone(config: &Config, ledger: Ledger, order: Order) -> Result<Value, String>
     let nodes = Nodes::new(config.node.clone(), config.backups.clone());
     let nodes = Arc::new(nodes.map_err(|error| error.to_string())?);
     let (handle, queue) = LedgerHandle::new(clock);
+    // Pruning is left to the pool.
+    let kept = Retention { all: true, ..Retention::default() };
     let mut cashier =
         Cashier::new(config, handle, Arc::clone(&nodes)).map_err(|error| error.to_string())?;
     runtime.block_on(async move {
         let thread = tokio::task::spawn_blocking(move || {
-            ledger_task::run(ledger, desk, queue, clock, metrics.ledger)
+            ledger_task::run((ledger, kept), desk, queue, clock, metrics.ledger)
         });
         let done = async {
             if order.wants_node() {

@@ -135,7 +135,7 @@ impl Books {
 mod tests {
     use std::time::Duration;
 
-    use ledger::{Ledger, Reader, Scheme, Settings};
+    use ledger::{Ledger, Reader, Retention, Scheme, Settings};
     use units::BasisPoints;
 
     use super::*;
@@ -170,7 +170,7 @@ mod tests {
         let (clock, metrics) = (Clock::start(), Metrics::new().unwrap());
         let (handle, commands) = LedgerHandle::new(clock);
         let thread = tokio::task::spawn_blocking(move || {
-            ledger_task::run(ledger, desk, commands, clock, metrics.ledger)
+            ledger_task::run((ledger, Retention::default()), desk, commands, clock, metrics.ledger)
         });
         let (counter, queue) = Counter::of(None, Books::new(handle, Network::Regtest));
         // The cashier is busy: nobody takes from the queue, which is full.

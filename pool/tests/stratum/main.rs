@@ -9,6 +9,7 @@
 mod energy;
 mod miner;
 mod pool;
+mod retention;
 
 use std::{collections::HashSet, thread, time::Duration};
 

@@ -20,10 +20,20 @@ use crate::miner::ADDRESS;
 /// Hashes of a block that is not found here.
 const NO_BLOCKS: u32 = 2_000_000_000;
 
+/// What else a pool may be started with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Extra<'a> {
+    /// More keys of `[stratum]`.
+    pub(crate) stratum: &'a str,
+    /// More keys of `[ledger]`.
+    pub(crate) ledger: &'a str,
+}
+
 /// Chain and pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) stratum: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) dir: TempDir,
     stop: CancellationToken,
     stop_chain: CancellationToken,
@@ -44,26 +54,38 @@ impl Pool {
         more: &str,
         block_work: u32,
     ) -> Self {
+        let chain = devchain::Options { start_work: block_work, ..devchain::Options::default() };
+        Self::start_on(chain, dir, difficulty, Extra { stratum: more, ledger: "" }).await
+    }
+
+    /// The same on a chain by these rules.
+    pub(crate) async fn start_on(
+        rules: devchain::Options,
+        dir: TempDir,
+        difficulty: &str,
+        more: Extra<'_>,
+    ) -> Self {
         let clock = Clock::start();
         let stop_chain = CancellationToken::new();
-        let (node, chain) = serve_chain(dir.path(), block_work, clock, stop_chain.clone()).await;
+        let (node, chain) = serve_chain(dir.path(), rules, clock, stop_chain.clone()).await;
+        let Extra { stratum, ledger } = more;
         let text = format!(
             "[node]\nurl = \"http://{node}\"\nauth = \"user:password\"\nnetwork = \"regtest\"\n\
              timeout_seconds = 1\ntemplate_max_age_seconds = 3\n\
-             [stratum]\nlisten = [\"127.0.0.1:0\"]\n{more}\
+             [stratum]\nlisten = [\"127.0.0.1:0\"]\n{stratum}\
              difficulty = {{ start = {difficulty}, vardiff = false }}\n\
-             [payout]\naddress = \"{ADDRESS}\"\n[ledger]\npath = \"{}\"\n\
+             [payout]\naddress = \"{ADDRESS}\"\n[ledger]\npath = \"{}\"\n{ledger}\
              [http]\nlisten = \"127.0.0.1:0\"\n",
             dir.path().join("pool.sqlite").display()
         );
         let (config, _) = Config::read_with(Source::new("test", text), []).unwrap();
         let running = run::start(config, clock).await.unwrap();
-        let stratum = running.stratum[0];
+        let (stratum, http) = (running.stratum[0], running.http);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         #[expect(clippy::disallowed_methods, reason = "the handle owns the task")]
         let running = tokio::spawn(running.until(async move { stopped.cancelled().await }));
-        Self { stratum, dir, stop, stop_chain, running, chain: Some(chain) }
+        Self { stratum, http, dir, stop, stop_chain, running, chain: Some(chain) }
     }
 
     /// The node stops answering.
@@ -80,24 +102,28 @@ impl Pool {
     }
 
     /// Ends the pool, and says what its ledger holds.
-    pub(crate) async fn stop_and_verify(mut self) -> VerifyReport {
+    pub(crate) async fn stop_and_verify(self) -> VerifyReport {
+        self.leave().await.0
+    }
+
+    /// The same, and leaves the files.
+    pub(crate) async fn leave(mut self) -> (VerifyReport, TempDir) {
         self.stop.cancel();
         (&mut self.running).await.unwrap().unwrap();
         self.lose_the_node().await;
         let report = ledger::verify::ledger(&self.dir.path().join("pool.sqlite")).unwrap();
         assert!(report.ok, "{:?}", report.problems);
-        report
+        (report, self.dir)
     }
 }
 
 async fn serve_chain(
     dir: &Path,
-    start_work: u32,
+    options: devchain::Options,
     clock: Clock,
     stop: CancellationToken,
 ) -> (SocketAddr, JoinHandle<()>) {
     let now: node::Clock = Arc::new(move || clock.now());
-    let options = devchain::Options { start_work, ..devchain::Options::default() };
     let chain = DevChain::open(&dir.join("chain"), options, now).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
