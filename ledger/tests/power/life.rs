@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger::{BlockId, Ledger, LedgerError, Share, WorkerId, verify};
+use ledger::{BlockId, Ledger, LedgerError, Retention, Share, WorkerId, verify};
 use tempfile::TempDir;
 
 use crate::disk::{Dice, Disk, Loss};
@@ -29,8 +29,26 @@ pub(crate) enum Step {
     OnChain(usize, u32),
     Orphaned(usize),
     Lease,
+    /// Headers that no block needs are dropped, in so many calls.
+    Prune(usize),
     /// The pool ends in order and starts again, which writes the write-ahead log back.
     Restart,
+}
+
+/// A share that was handed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Handed {
+    header: [u8; 80],
+    at: u64,
+    /// Whether it was answered as taken.
+    answered: bool,
+}
+
+impl Handed {
+    /// Whether this is what the log has of it, with its header or without.
+    pub(crate) fn is(&self, share: &[u8; 80]) -> bool {
+        *share == self.header || *share == oracle::bare(self.at)
+    }
 }
 
 /// A ledger, its disk, and what whoever asked was told.
@@ -41,14 +59,14 @@ pub(crate) struct Life {
     path: PathBuf,
     ledger: Option<Ledger>,
     forge: Forge,
-    /// Headers of all shares that were handed in, and whether each was answered as taken.
-    pub(crate) shares: Vec<([u8; 80], bool)>,
+    /// All shares that were handed in.
+    pub(crate) shares: Vec<Handed>,
     /// Blocks that were said to be kept.
     pub(crate) blocks: Vec<BlockId>,
     /// How many of them there were when the pool started last.
     opened: usize,
-    /// Headers of those that were refused by a pool that took others afterwards.
-    gone: Vec<[u8; 80]>,
+    /// Those that were refused by a pool that took others afterwards.
+    gone: Vec<Handed>,
     /// Deaths on the way.
     pub(crate) deaths: u32,
 }
@@ -60,7 +78,7 @@ pub(crate) fn steps(seed: u64, count: usize, batch: usize) -> Vec<Step> {
     let (mut closed, mut open, mut found) = (false, false, 0);
     let mut steps = vec![Step::Workers];
     while steps.len() < count {
-        let step = match dice.below(13) {
+        let step = match dice.below(14) {
             0..5 => {
                 open = true;
                 let last = dice.below(batch);
@@ -84,10 +102,27 @@ pub(crate) fn steps(seed: u64, count: usize, batch: usize) -> Vec<Step> {
             }
             11 if found > 0 => Step::Orphaned(dice.below(found)),
             12 => Step::Restart,
+            13 => Step::Prune(1 + dice.below(6)),
             _ => Step::Lease,
         };
         steps.push(step);
     }
+    steps
+}
+
+/// Slices that nobody needs any more, and their end.
+pub(crate) fn pruning() -> Vec<Step> {
+    let mut forge = Forge::starting_at(77_000_000);
+    let mut shares = || {
+        let workers = [1, 2, 1].map(WorkerId::new);
+        Step::Shares(workers.iter().map(|worker| forge.share(*worker, 20)).collect())
+    };
+    let mut steps = vec![Step::Workers];
+    for _ in 0..8 {
+        steps.extend([shares(), shares(), Step::Close]);
+    }
+    steps.extend([Step::Prune(5), shares(), Step::Prune(20), Step::Restart, shares(), Step::Close]);
+    steps.extend([Step::Prune(20), shares()]);
     steps
 }
 
@@ -117,7 +152,12 @@ impl Life {
     pub(crate) fn live(&mut self, steps: &[Step], loss: Loss) {
         for step in steps {
             if let Step::Shares(shares) = step {
-                self.shares.extend(shares.iter().map(|share| (share.header, false)));
+                let handed = shares.iter().map(|share| Handed {
+                    header: share.header,
+                    at: share.at.get(),
+                    answered: false,
+                });
+                self.shares.extend(handed);
             }
             let mut tries = 0;
             while let Err(error) = self.take(step) {
@@ -153,10 +193,10 @@ impl Life {
                 let count = self.shares.len();
                 // What failed before lay in the write-ahead log where this lies now.
                 let before = &self.shares[self.opened..count - shares.len()];
-                let refused = before.iter().filter(|(_, answered)| !answered);
-                self.gone.extend(refused.map(|(header, _)| *header));
-                for (_, answered) in &mut self.shares[count - shares.len()..] {
-                    *answered = true;
+                let refused = before.iter().filter(|share| !share.answered);
+                self.gone.extend(refused.cloned());
+                for share in &mut self.shares[count - shares.len()..] {
+                    share.answered = true;
                 }
                 self.disks.with(&self.folder, |disk| disk.answered = count);
             }
@@ -180,6 +220,11 @@ impl Life {
             }
             Step::Lease => {
                 ledger.lease_extranonces(16, now)?;
+            }
+            Step::Prune(calls) => {
+                for _ in 0..*calls {
+                    ledger.prune(now, Retention::default())?;
+                }
             }
             Step::Restart => {}
         }
@@ -205,7 +250,7 @@ impl Life {
     /// what can be read of it.
     fn open(&mut self) {
         for tries in 1..TRIES {
-            match Ledger::open(&self.path, settings(pplns(50))) {
+            match Ledger::open(&self.path, settings(pplns(10))) {
                 Ok(ledger) => {
                     self.opened = self.shares.len();
                     self.ledger = Some(ledger);
@@ -217,6 +262,13 @@ impl Life {
             }
         }
         panic!("the ledger never opens");
+    }
+
+    /// How many shares have lost their headers by now.
+    pub(crate) fn without_header(&self) -> usize {
+        let shares = oracle::read(&self.path).shares;
+        let bare = |share: &&[u8; 80]| self.shares.iter().all(|handed| handed.header != **share);
+        shares.iter().filter(bare).count()
     }
 
     /// Where its disk is.
@@ -233,14 +285,18 @@ impl Life {
         self.ledger = None;
         let said = sound(&self.path);
         if self.deaths == 0 {
-            let there = said.shares.iter().filter(|share| self.gone.contains(share)).count();
-            assert_eq!(there, 0, "shares that were refused are there");
+            let gone = |share: &&[u8; 80]| self.gone.iter().any(|handed| handed.is(share));
+            assert_eq!(
+                said.shares.iter().filter(gone).count(),
+                0,
+                "shares that were refused are there"
+            );
         }
         // In the order in which they were handed in, none of them missing that was answered.
         let mut there = said.shares.iter().peekable();
-        for (header, answered) in &self.shares {
-            if there.next_if(|share| *share == header).is_none() {
-                assert!(!answered, "a share that was answered is lost");
+        for handed in &self.shares {
+            if there.next_if(|share| handed.is(share)).is_none() {
+                assert!(!handed.answered, "a share that was answered is lost");
             }
         }
         assert_eq!(there.next(), None, "a share that nobody handed in");
@@ -258,7 +314,7 @@ pub(crate) fn sound(path: &Path) -> oracle::Said {
 
 /// Opens the ledger at `path` and audits it.
 pub(crate) fn audit(path: &Path) -> Result<(), String> {
-    Ledger::open(path, settings(pplns(50))).map_err(|error| error.to_string())?;
+    Ledger::open(path, settings(pplns(10))).map_err(|error| error.to_string())?;
     let report = verify::ledger(path).map_err(|error| error.to_string())?;
     if report.ok { Ok(()) } else { Err(format!("{:#?}", report.problems)) }
 }

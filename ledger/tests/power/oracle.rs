@@ -10,7 +10,7 @@ use serde_json::Value;
 /// What the log says.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// The headers of all shares, in their order.
+    /// The headers of all shares, in their order; of those that have lost theirs, [`bare`].
     pub(crate) shares: Vec<[u8; 80]>,
     /// Found blocks, by the hash as it is shown.
     pub(crate) blocks: BTreeMap<String, Block>,
@@ -66,6 +66,7 @@ impl Said {
                 assert!(self.accounts.insert(account(body, "id"), (name, 0, 0)).is_none());
             }
             "shares" => self.batch(body, data),
+            "entries" => self.entries(body, data),
             "slice_closed" => {
                 let sums = (number(&body["shares"]), u128::from(number(&body["work"])));
                 assert_eq!(sums, self.open, "slice {body}");
@@ -104,12 +105,46 @@ impl Said {
                     account.2 += i128::from(sats);
                 }
             }
-            "worker_opened" | "aggregated" | "block_submitted" | "block_orphaned"
-            | "block_restored" | "block_abandoned" => {}
+            "worker_opened" | "aggregated" | "slice_pruned" | "block_submitted"
+            | "block_orphaned" | "block_restored" | "block_abandoned" => {}
             other => panic!("an event that these tests do not make: {other}"),
         }
         let negative = |(_, immature, mature): &&(String, i128, i128)| *immature < 0 || *mature < 0;
         assert!(self.accounts.values().find(negative).is_none(), "after {kind} {body}");
+    }
+
+    /// A batch without headers, whose form is in `docs/retention.md`.
+    fn entries(&mut self, body: &Value, mut data: &[u8]) {
+        let mut next = || {
+            let length = data.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+            let (number, rest) = data.split_at(length);
+            data = rest;
+            number.iter().rev().fold(0_u128, |sum, byte| sum << 7 | u128::from(byte & 0x7f))
+        };
+        let count = next();
+        assert_eq!(number(&body["first"]), u64::try_from(self.shares.len()).unwrap() + 1);
+        assert_eq!(u128::from(number(&body["shares"])), count);
+        assert_eq!(number(&body["slice"]), self.slices + 1);
+        let networks = next();
+        for _ in 0..networks {
+            next();
+        }
+        let count_of_works = next();
+        let works: Vec<u128> = (0..count_of_works).map(|_| next()).collect();
+        let mut at = i128::try_from(next()).unwrap();
+        for share in 0..count {
+            next();
+            let work = works[usize::try_from(next()).unwrap()];
+            if networks > 1 {
+                next();
+            }
+            if share > 0 {
+                let since = i128::try_from(next()).unwrap();
+                at += if since % 2 == 0 { since / 2 } else { -(since + 1) / 2 };
+            }
+            self.shares.push(bare(u64::try_from(at).unwrap()));
+            self.open = (self.open.0 + 1, self.open.1 + work);
+        }
     }
 
     /// A batch, whose form is in `packed.rs`.
@@ -169,6 +204,13 @@ impl Said {
         }
         assert_eq!(accounts, self.accounts, "balances are not what the log says");
     }
+}
+
+/// What stands for the header of a share that has lost it: when it was accepted.
+pub(crate) fn bare(at: u64) -> [u8; 80] {
+    let mut header = [0; 80];
+    header[72..].copy_from_slice(&at.to_be_bytes());
+    header
 }
 
 fn account(body: &Value, key: &str) -> u32 {
