@@ -96,6 +96,8 @@ enum Command {
     Settle(books::settle::Options),
     /// Write ten-minute aggregates of many workers, and reckon a year's bytes.
     Aggregates(books::aggregates::Options),
+    /// Drop the headers of shares that no block needs any more.
+    Prune(books::prune::Options),
 }
 
 fn main() -> ExitCode {
@@ -128,6 +130,9 @@ fn results(options: &Options) -> Said {
             .map_err(|error| error.to_string()),
         Some(Command::Aggregates(aggregates)) => books::aggregates::run(aggregates, &clock::read())
             .map(|kept| if aggregates.json { kept.json().to_string() } else { kept.text() })
+            .map_err(|error| error.to_string()),
+        Some(Command::Prune(prune)) => books::prune::run(prune, &clock::read())
+            .map(|dropped| if prune.json { dropped.json().to_string() } else { dropped.text() })
             .map_err(|error| error.to_string()),
         Some(Command::Settle(settle)) => match books::settle::run(settle, &clock::read()) {
             Ok(None) => return Said { text: None, failures: Vec::new() },

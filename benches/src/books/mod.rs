@@ -1,11 +1,12 @@
 //! The ledger's large figures: a window of millions of shares settled by a process that has just
-//! started, and a year of aggregates.
+//! started, a year of aggregates, and the end of old headers.
 //!
-//! Read [`settle`], then [`aggregates`]. Every run knows what its answer must be, worked out share
+//! Read [`settle`], then [`aggregates`] and [`prune`]. Every run knows what its answer must be, worked out share
 //! by share without the ledger, and prints no figure of a wrong one. Like the other cases they
 //! judge nothing but answers: whether a second is enough is for the reader to see.
 
 pub(crate) mod aggregates;
+pub(crate) mod prune;
 pub(crate) mod settle;
 
 use std::{fs, path::PathBuf};

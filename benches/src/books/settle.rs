@@ -230,7 +230,7 @@ fn work(number: u64) -> u128 {
     WORK << (chance(number) & 3)
 }
 
-fn share(number: u64, workers: &[WorkerId]) -> Share {
+pub(super) fn share(number: u64, workers: &[WorkerId]) -> Share {
     let mut header = [0; 80];
     header[36..44].copy_from_slice(&number.to_le_bytes());
     let turn = account(number, u64::try_from(workers.len()).expect("a count fits"));
@@ -258,7 +258,7 @@ fn sats(amount: u64) -> Sats {
     Sats::from_sat(amount).expect("less than there are")
 }
 
-fn settings(window_hundredths: u32) -> Settings {
+pub(super) fn settings(window_hundredths: u32) -> Settings {
     Settings {
         scheme: Scheme::Pplns { window_hundredths },
         fee: BasisPoints::new(100).expect("one percent is at most all"),
@@ -268,7 +268,7 @@ fn settings(window_hundredths: u32) -> Settings {
     }
 }
 
-fn path_in(folder: &Path) -> PathBuf {
+pub(super) fn path_in(folder: &Path) -> PathBuf {
     folder.join("bench.sqlite")
 }
 

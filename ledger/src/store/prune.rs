@@ -198,13 +198,30 @@ pub(super) fn thin_some(
         }
     }
     let Some((last, _)) = thin.last().map(|(seq, data)| (*seq, data)) else { return Ok(None) };
-    let mut change =
-        conn.prepare_cached("UPDATE event SET kind = 'entries', data = ?2 WHERE seq = ?1")?;
-    for (seq, data) in thin {
-        change.execute(params![seq, data])?;
-    }
+    drop(rows);
+    exchange(conn, &thin)?;
     let shares = u64::try_from(shares).map_err(|_| LedgerError::Overflow("shares"))?;
     Ok(Some((shares, last)))
+}
+
+/// Puts these in the place of the batches that they are without headers: see the triggers.
+fn exchange(conn: &Connection, thin: &[(u64, Vec<u8>)]) -> Result<(), LedgerError> {
+    let mut note = conn.prepare_cached(
+        "INSERT INTO thinned(seq, at, body, data) SELECT seq, at, body, ?2 FROM event
+         WHERE seq = ?1",
+    )?;
+    for (seq, data) in thin {
+        note.execute(params![seq, data])?;
+    }
+    for change in [
+        "DELETE FROM event WHERE seq IN (SELECT seq FROM thinned)",
+        "INSERT INTO event(seq, at, kind, body, data)
+         SELECT seq, at, 'entries', body, data FROM thinned ORDER BY seq",
+        "DELETE FROM thinned",
+    ] {
+        conn.prepare_cached(change)?.execute([])?;
+    }
+    Ok(())
 }
 
 /// The events that a slice's batches are between.

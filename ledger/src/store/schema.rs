@@ -25,8 +25,8 @@ const FORMAT: i64 = 4;
 /// Shape of the projections.
 const PROJECTIONS: i64 = 4;
 
-/// The log. Triggers hold what the code promises: rows are added at the end and never changed, but
-/// for batches that lose their headers (see `prune.rs`).
+/// The log, and room for batches on their way from `shares` to `entries` (see `prune.rs`), which is
+/// empty between transactions.
 const LOG: &str = "
 CREATE TABLE event(
     seq INTEGER PRIMARY KEY,
@@ -35,25 +35,36 @@ CREATE TABLE event(
     body TEXT NOT NULL,
     data BLOB
 ) STRICT;
-CREATE TRIGGER event_is_appended BEFORE INSERT ON event
-    WHEN new.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
-    BEGIN SELECT raise(ABORT, 'events are appended'); END;
-CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
-    WHEN NOT (old.kind IN ('shares', 'batch') AND new.kind IS 'entries' AND new.seq IS old.seq
-              AND new.at IS old.at AND new.body IS old.body)
-    BEGIN SELECT raise(ABORT, 'events are never changed'); END;
-CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
-    BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 ";
+const THINNED: &str = "
+CREATE TABLE thinned(
+    seq INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+";
 
-/// What an older log needs besides its number.
-const FORMAT_4: &str = "
+/// Triggers hold what the code promises: rows are added at the end and never changed, but for
+/// batches that lose their headers, and nothing else of them. They are taken out and put in again,
+/// since SQLite joins pages that rows leave, and none in which rows become small.
+const TRIGGERS: &str = "
+DROP TRIGGER IF EXISTS event_is_appended;
 DROP TRIGGER IF EXISTS event_is_not_changed;
+DROP TRIGGER IF EXISTS event_is_not_deleted;
+CREATE TRIGGER event_is_appended BEFORE INSERT ON event
+    WHEN new.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
+         AND NOT (new.kind IS 'entries' AND EXISTS (
+             SELECT 1 FROM thinned WHERE seq = new.seq AND at IS new.at AND body IS new.body
+                                         AND data IS new.data))
+    BEGIN SELECT raise(ABORT, 'events are appended'); END;
 CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
-    WHEN NOT (old.kind IN ('shares', 'batch') AND new.kind IS 'entries' AND new.seq IS old.seq
-              AND new.at IS old.at AND new.body IS old.body)
     BEGIN SELECT raise(ABORT, 'events are never changed'); END;
+CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
+    WHEN NOT (old.kind IN ('shares', 'batch') AND EXISTS (
+        SELECT 1 FROM thinned WHERE seq = old.seq AND at IS old.at AND body IS old.body))
+    BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
 ";
 
 /// Everything that follows from the log.
@@ -369,8 +380,10 @@ pub(super) fn make_current(conn: &mut Connection) -> Result<(), LedgerError> {
     if format == 0 {
         transaction.execute_batch(LOG)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    } else if format < 4 {
-        transaction.execute_batch(FORMAT_4)?;
+    }
+    if format < 4 {
+        transaction.execute_batch(THINNED)?;
+        transaction.execute_batch(TRIGGERS)?;
     }
     if format < FORMAT {
         transaction.pragma_update(None, "user_version", FORMAT)?;

@@ -218,10 +218,14 @@ fn the_log_takes_no_other_change() {
         "UPDATE event SET kind = 'entries', body = '{}' WHERE kind = 'shares'",
         "UPDATE event SET kind = 'entries', seq = seq + 100 WHERE kind = 'shares'",
         "DELETE FROM event WHERE kind = 'entries'",
+        "DELETE FROM event WHERE kind = 'shares'",
         "DELETE FROM event WHERE kind = 'slice_pruned'",
+        "INSERT OR REPLACE INTO event SELECT seq, at, 'entries', body, data FROM event
+         WHERE kind = 'shares'",
+        "INSERT INTO event SELECT max(seq) + 2, at, 'entries', body, data FROM event",
     ] {
         let error = conn.execute(change, []).unwrap_err().to_string();
-        assert!(error.contains("events are never"), "{change}: {error}");
+        assert!(error.contains("events are "), "{change}: {error}");
     }
 }
 
