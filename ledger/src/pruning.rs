@@ -37,9 +37,8 @@ impl Ledger {
         if retention.all || next > self.newest.index {
             return Ok(nothing);
         }
-        let kept = u64::try_from(retention.at_least.as_millis()).unwrap_or(u64::MAX);
-        let is_recent = self.store.closed_at(next)?.get().saturating_add(kept) > now.get();
-        if (kept > 0 && is_recent) || next >= self.store.oldest_needed(self.settings.scheme)? {
+        let age = u64::try_from(retention.at_least.as_millis()).unwrap_or(u64::MAX);
+        if next >= self.store.oldest_needed(self.settings.scheme, age)? {
             return Ok(nothing);
         }
         if self.store.is_rooted(next)? {

@@ -3,7 +3,7 @@
 //!
 //! It deliberately keeps no evidence: what is left cannot be hashed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use units::UnixMillis;
 
@@ -96,7 +96,11 @@ impl Palette {
 fn table(rest: &mut &[u8], most: usize) -> Result<Vec<u128>, LedgerError> {
     let count = usize::try_from(read(rest)?).ok().filter(|count| *count <= most);
     let count = count.ok_or_else(|| wrong("has more works than shares"))?;
-    (0..count).map(|_| read(rest)).collect()
+    let things: Vec<u128> = (0..count).map(|_| read(rest)).collect::<Result<_, _>>()?;
+    if things.iter().collect::<BTreeSet<_>>().len() < count {
+        return Err(wrong("says a work twice"));
+    }
+    Ok(things)
 }
 
 /// The thing at a place; `met` is how many of the table were pointed to before, in their order.
@@ -106,9 +110,6 @@ fn pointed(table: &[u128], place: u128, met: &mut usize) -> Result<u128, LedgerE
     let (place, thing) = thing.ok_or_else(|| wrong("points to what is not there"))?;
     if place == *met {
         *met = met.saturating_add(1);
-        if table.iter().take(place).any(|earlier| *earlier == thing) {
-            return Err(wrong("says a work twice"));
-        }
     }
     Ok(thing)
 }

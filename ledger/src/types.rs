@@ -148,8 +148,8 @@ impl SliceHead {
 pub struct Retention {
     /// For good.
     pub all: bool,
-    /// At least so long after their slice was closed, and in any case until no block can be paid
-    /// by them any more.
+    /// Until no block can be paid by them that was found on a job of so long ago; at least as long as
+    /// jobs are mined on.
     pub at_least: Duration,
 }
 

@@ -359,7 +359,7 @@ fn read_ledger(section: &mut Section<'_>) -> Option<LedgerConfig> {
     );
     let slice = section.or("slice_seconds", "60", parse::seconds(0.1..=86_400.0));
     let best = section.or("best_headers", "256", parse::u64_in(0..=BEST_MOST.into()));
-    let days = section.or("keep_days", "0", parse::u64_in(0..=36_500));
+    let days = section.or("keep_days", "1", parse::u64_in(0..=36_500));
     let all = section.or("keep_all", "false", parse::boolean());
     let best_headers = u32::try_from(best?).ok()?;
     let at_least = Duration::from_secs(days?.saturating_mul(86_400));

@@ -17,6 +17,9 @@
 //! 2.35; a heap that is not the first gets none, hence one for all threads where they are few
 //! enough to share it).
 
+/// That the process has begun again: where a program has more rights than who starts it, glibc takes
+/// its settings out of the environment, and they would be missing for ever.
+const BEGUN: &str = "WATTPROOF_LARGE_PAGES";
 /// Where glibc reads its settings.
 const SETTINGS: &str = "GLIBC_TUNABLES";
 /// Large pages on request; and up to 64 MiB of what is free at the end stay, also where a single
@@ -39,6 +42,9 @@ const SHARED_BY: usize = 4;
 pub fn begin_again() {
     use std::{os::unix::process::CommandExt as _, process::Command, thread};
 
+    if std::env::var_os(BEGUN).is_some() {
+        return;
+    }
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let Some(settings) = settings(std::env::var_os(SETTINGS).as_deref(), processors) else {
         return;
@@ -46,7 +52,12 @@ pub fn begin_again() {
     let Ok(program) = std::env::current_exe() else { return };
     let mut words = std::env::args_os();
     let Some(name) = words.next() else { return };
-    let _failed = Command::new(program).arg0(name).args(words).env(SETTINGS, settings).exec();
+    let _failed = Command::new(program)
+        .arg0(name)
+        .args(words)
+        .env(BEGUN, "asked")
+        .env(SETTINGS, settings)
+        .exec();
 }
 
 /// Elsewhere there is nothing to ask for.

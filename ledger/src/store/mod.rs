@@ -122,14 +122,15 @@ impl<'a> Transaction<'a> {
         Ok(Self { conn })
     }
 
-    /// Commits up to event `newest`. `SQLite` writes its log back into the database after a commit
+    /// Commits up to event `newest`, where it `appended` any. `SQLite` writes its log back into the database after a commit
     /// and says of the commit what became of that: what is in the log all the same was synced, is
     /// committed, and must not be refused. Whose event is visible is asked, and where even that
     /// cannot be, nobody knows.
-    fn commit(self, newest: u64) -> Outcome {
+    fn commit(self, newest: u64, appended: bool) -> Outcome {
         let commit = || self.conn.prepare_cached("COMMIT")?.execute([]);
         let Err(error) = commit() else { return Outcome::Done };
-        if !self.conn.is_autocommit() {
+        // What appends nothing is not seen to be there, and may be done again.
+        if !appended || !self.conn.is_autocommit() {
             return Outcome::Undone(error.into());
         }
         match log::newest(self.conn) {
@@ -189,16 +190,15 @@ impl Store {
     }
 
     /// The oldest slice whose headers are needed: see [`prune::oldest_needed`].
-    pub(crate) fn oldest_needed(&mut self, scheme: Scheme) -> Result<SliceIndex, LedgerError> {
+    pub(crate) fn oldest_needed(
+        &mut self,
+        scheme: Scheme,
+        age: u64,
+    ) -> Result<SliceIndex, LedgerError> {
         self.state()?;
         let state = self.state.as_ref().expect("just loaded");
-        prune::oldest_needed(&self.conn, state, scheme)
+        prune::oldest_needed(&self.conn, state, scheme, age)
             .map_err(|error| error.while_doing(&self.named("looking what can be pruned")))
-    }
-
-    /// When a slice was closed.
-    pub(crate) fn closed_at(&self, slice: SliceIndex) -> Result<UnixMillis, LedgerError> {
-        window::closing(&self.conn, slice)
     }
 
     /// The newest slice whose pruning was announced; 0 for none.
@@ -232,9 +232,10 @@ impl Store {
         self.state()?;
         // Taken out, and put back only when the disk has it all.
         let mut state = self.state.take().expect("just loaded");
+        let first = state.next_event;
         let transaction = Transaction::begin(&self.conn)?;
         let value = write(&mut Recorder { conn: &self.conn, state: &mut state })?;
-        match transaction.commit(state.next_event.saturating_sub(1)) {
+        match transaction.commit(state.next_event.saturating_sub(1), state.next_event > first) {
             Outcome::Done => {
                 self.state = Some(state);
                 Ok(value)

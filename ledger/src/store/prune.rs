@@ -7,10 +7,11 @@
 //! It deliberately does little at a time: whoever waits for a commit waits for one call at most.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use units::Work;
+use units::{UnixMillis, Work};
 
 use super::query::{BlockRow, Queries};
 use super::state::{State, next};
+use super::values::Instant;
 use super::{rounds, window};
 use crate::error::LedgerError;
 use crate::event::{Event, SlicePruned};
@@ -23,19 +24,30 @@ use crate::types::{Scheme, SliceIndex};
 /// Batches that one call looks at, and shares after which it looks at no more.
 const BATCHES: u32 = 64;
 const SHARES: usize = 8_192;
+/// A pruned slice keeps the best header of so many shares of an account.
+const ONE_IN: u64 = 16;
 /// An event after all that are there: the greatest number that a row can have.
 const LATER: u64 = u64::MAX >> 1;
-/// Jobs that are out may have committed to slices so much older than the newest.
+/// Jobs that are out may have committed to slices so much older than the newest, whatever their age.
 const OUT: u64 = 3;
 
 /// The oldest slice whose headers are needed: for blocks whose money is not final, for the one that
-/// may be found next, or for pay per share.
+/// may be found next, on a job that is up to `age` old (in milliseconds), or for pay per share. Ages
+/// are by the slices' own instants: a clock that was set changes nothing before slices are closed by it.
 pub(super) fn oldest_needed(
     conn: &Connection,
     state: &State,
     scheme: Scheme,
+    age: u64,
 ) -> Result<SliceIndex, LedgerError> {
-    let last = SliceIndex::new(state.newest.index.get().saturating_sub(OUT).max(1));
+    let then = UnixMillis::new(state.newest_closed.get().saturating_sub(age));
+    let mut statement = conn.prepare_cached(
+        "SELECT idx FROM slice WHERE idx <= ?1 AND closed_at <= ?2 ORDER BY idx DESC LIMIT 1",
+    )?;
+    let youngest = state.newest.index.get().saturating_sub(OUT);
+    let last: Option<u64> =
+        statement.query_row(params![youngest, Instant(then)], |row| row.get(0)).optional()?;
+    let Some(last) = last.map(SliceIndex::new) else { return Ok(SliceIndex::new(1)) };
     let (hundredths, millis) = (scheme.window_hundredths(), scheme.window_millis());
     let rule = Rule::of(Some(scheme.as_str()), hundredths, millis)?;
     let mut oldest = first_for_the_next(conn, rule, last)?;
@@ -72,15 +84,26 @@ fn first_of(conn: &Connection, block: &BlockRow) -> Result<u64, LedgerError> {
     Ok(first.unwrap_or(u64::MAX).min(last.get()))
 }
 
-/// Blocks whose fate is open, or that are not mature.
+/// Blocks whose fate is open (an orphan may come back until it is given up) or that are not mature;
+/// of several of one scheme that is no round the one of the oldest slice, whose window begins first.
 fn undecided(conn: &Connection) -> Result<Vec<BlockRow>, LedgerError> {
     let mut statement = conn.prepare_cached(
-        "SELECT hash FROM block WHERE state IN ('candidate', 'submitted', 'immature')",
+        "SELECT hash FROM block WHERE state IN ('candidate', 'submitted', 'immature', 'orphaned')
+         ORDER BY slice",
     )?;
     let hashes = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()?;
-    let queries = Queries::new(conn);
-    let blocks = hashes.iter().map(|hash| queries.block(hash));
-    Ok(blocks.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    let mut blocks: Vec<BlockRow> = Vec::new();
+    for hash in &hashes {
+        let Some(block) = Queries::new(conn).block(hash)? else { continue };
+        let looks_alike = |one: &BlockRow| {
+            let same = (one.rule, one.network_work) == (block.rule, block.network_work);
+            same && block.rule != Rule::Round
+        };
+        if !blocks.iter().any(looks_alike) {
+            blocks.push(block);
+        }
+    }
+    Ok(blocks)
 }
 
 /// The newest slice whose pruning was announced; 0 for none.
@@ -101,20 +124,28 @@ pub(super) fn is_rooted(conn: &Connection, slice: SliceIndex) -> Result<bool, Le
     Ok(matches!(event, Event::SliceClosed(closed) if closed.form.unwrap_or(1) > 1))
 }
 
-/// What is said of a slice that is pruned: its best headers, and the tops of its accounts' trees.
+/// What is said of a slice that is pruned: the tops of its accounts' trees, and the best of their
+/// headers, as many as one in [`ONE_IN`] shares, so that less stays than goes.
 pub(super) fn announcement(
     conn: &Connection,
     slice: SliceIndex,
 ) -> Result<(Event, Vec<u8>), LedgerError> {
     let mut statement = conn.prepare_cached(
-        "SELECT account, records, numbers, shares FROM slice_best WHERE slice = ?1
-         ORDER BY account",
+        "SELECT slice_best.account, records, numbers, slice_best.shares, slice_work.shares
+         FROM slice_best JOIN slice_work USING (slice, account) WHERE slice = ?1
+         ORDER BY slice_best.account",
     )?;
     let mut rows = statement.query([slice.get()])?;
     let mut bytes = Vec::new();
     while let Some(row) = rows.next()? {
         let (account, records): (u32, [u8; 32]) = (row.get(0)?, row.get(1)?);
-        let (numbers, shares): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+        let (mut numbers, best): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+        let most = row.get::<_, u64>(4)?.wrapping_div(ONE_IN);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        numbers.truncate(most.saturating_mul(8));
+        let mut best = packed::shares(&best)?;
+        best.truncate(most);
+        let shares = packed::encode(&best);
         bytes.extend_from_slice(&account.to_be_bytes());
         bytes.extend_from_slice(&records);
         bytes.extend_from_slice(&length(numbers.len().wrapping_div(8))?);

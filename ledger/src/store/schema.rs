@@ -38,7 +38,7 @@ CREATE TABLE event(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 ";
 const THINNED: &str = "
-CREATE TABLE thinned(
+CREATE TABLE IF NOT EXISTS thinned(
     seq INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     body TEXT NOT NULL,
@@ -53,9 +53,13 @@ const TRIGGERS: &str = "
 DROP TRIGGER IF EXISTS event_is_appended;
 DROP TRIGGER IF EXISTS event_is_not_changed;
 DROP TRIGGER IF EXISTS event_is_not_deleted;
+DROP TRIGGER IF EXISTS thinned_is_a_batch;
+DROP TRIGGER IF EXISTS thinned_is_not_changed;
+DROP TRIGGER IF EXISTS thinned_has_gone_back;
 CREATE TRIGGER event_is_appended BEFORE INSERT ON event
     WHEN new.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
-         AND NOT (new.kind IS 'entries' AND EXISTS (
+         AND NOT (new.kind IS 'entries' AND new.seq < (SELECT max(seq) FROM event)
+                  AND NOT EXISTS (SELECT 1 FROM event WHERE seq = new.seq) AND EXISTS (
              SELECT 1 FROM thinned WHERE seq = new.seq AND at IS new.at AND body IS new.body
                                          AND data IS new.data))
     BEGIN SELECT raise(ABORT, 'events are appended'); END;
@@ -64,6 +68,18 @@ CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
 CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
     WHEN NOT (old.kind IN ('shares', 'batch') AND EXISTS (
         SELECT 1 FROM thinned WHERE seq = old.seq AND at IS old.at AND body IS old.body))
+    BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
+CREATE TRIGGER thinned_is_a_batch BEFORE INSERT ON thinned
+    WHEN NOT EXISTS (
+        SELECT 1 FROM event WHERE seq = new.seq AND at IS new.at AND body IS new.body
+                            AND kind IN ('shares', 'batch')
+                            AND json_extract(body, '$.slice') IN (SELECT slice FROM pruned))
+    BEGIN SELECT raise(ABORT, 'events are not changed: no batch of a pruned slice'); END;
+CREATE TRIGGER thinned_is_not_changed BEFORE UPDATE ON thinned
+    BEGIN SELECT raise(ABORT, 'events are never changed'); END;
+CREATE TRIGGER thinned_has_gone_back BEFORE DELETE ON thinned
+    WHEN NOT EXISTS (
+        SELECT 1 FROM event WHERE seq = old.seq AND kind IS 'entries' AND data IS old.data)
     BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
 ";
 

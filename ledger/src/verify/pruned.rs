@@ -12,6 +12,8 @@ use super::slices::Row;
 use crate::error::LedgerError;
 use crate::store::RawBest;
 
+/// A pruned slice keeps the best header of so many shares of an account.
+const ONE_IN: u64 = 16;
 /// After all events that there can be.
 const LAST: u64 = u64::MAX.wrapping_shr(1);
 
@@ -48,6 +50,7 @@ impl Audit<'_> {
         if slice.form < 2 {
             return Err(format!("the root of slice {index} is not over its shares").into());
         }
+        slice.doubted = false;
         if slice.pruned.replace(event).is_some() {
             return Err(format!("slice {index} was pruned before").into());
         }
@@ -82,7 +85,8 @@ impl Audit<'_> {
         let slice = self.slices.get(place).ok_or_else(|| "it is not closed".to_owned())?;
         let (most, last) = (slice.best, slice.last);
         let first = last.saturating_sub(slice.shares);
-        let counts: Vec<u64> = slice.rows.iter().map(|row: &Row| row.1.min(most)).collect();
+        let count = |row: &Row| row.1.wrapping_div(ONE_IN).min(most);
+        let counts: Vec<u64> = slice.rows.iter().map(count).collect();
         let mut known = HashSet::new();
         for (kept, count) in kept.iter().zip(counts) {
             let account = kept.account;
@@ -120,7 +124,11 @@ impl Audit<'_> {
     /// that is at work may have pruned them while they were read.
     pub(super) fn pruned_since(&mut self, last: u64) -> Result<(), LedgerError> {
         let mut after = last;
-        while self.slices.iter().any(|slice| slice.bare && slice.pruned.is_none()) {
+        while self
+            .slices
+            .iter()
+            .any(|slice| (slice.bare || slice.doubted) && slice.pruned.is_none())
+        {
             let events = self.raw.events(after, LAST)?;
             let Some(newest) = events.last() else { break };
             after = newest.seq;
@@ -143,6 +151,11 @@ impl Audit<'_> {
         });
         if !said.eq(table.iter().copied()) {
             found.push("the table of pruned slices differs from the log".to_owned());
+        }
+        for (number, slice) in (1_u64..).zip(&self.slices) {
+            if slice.doubted {
+                found.push(format!("slice {number} does not keep its best headers"));
+            }
         }
         let closed = self.slices.iter().map(|slice| slice.bare && slice.pruned.is_none());
         for (number, unsaid) in (1_u64..).zip(closed.chain([self.bare])) {

@@ -39,6 +39,8 @@ pub(super) struct Slice {
     pub(super) best: u64,
     /// Whether some of its batches have no headers.
     pub(super) bare: bool,
+    /// Whether the table has others than its best headers: fewer of them stay when it is pruned.
+    pub(super) doubted: bool,
     /// The event that says that it was pruned.
     pub(super) pruned: Option<u64>,
     /// Account, shares, work and score, in rising order of account.
@@ -85,6 +87,7 @@ impl Audit<'_> {
             root: said.clone().unwrap_or_default(),
             best,
             bare,
+            doubted: false,
             pruned: None,
             rows,
         });
@@ -105,7 +108,13 @@ impl Audit<'_> {
                 Err("its shares have no headers, and its root is not over them".to_owned().into())
             }
             (true, _) => Ok(()),
-            (false, _) => self.check_best(index, best, &proven, &tops),
+            (false, _) => {
+                let kept = self.keeps_best(index, best, &proven, &tops)?;
+                if let Some(slice) = self.slices.last_mut() {
+                    slice.doubted = !kept;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -157,14 +166,14 @@ impl Audit<'_> {
         nth(&self.accounts, account).map_or("", |account| account.name.as_str())
     }
 
-    /// That the table has the tops and the `most` best headers of each account, and those alone.
-    fn check_best(
+    /// Whether the table has the tops and the `most` best headers of each account, and those alone.
+    fn keeps_best(
         &self,
         slice: u64,
         most: u64,
         proven: &BTreeMap<u32, Proven>,
         tops: &BTreeMap<u32, [u8; 32]>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let stored = self.raw.slice_best(slice)?;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let must = proven.iter().map(|(account, proven)| {
@@ -178,10 +187,7 @@ impl Audit<'_> {
                 .map(|best| best.iter().map(|one| (one.hash, one.number)).collect::<Vec<_>>());
             (row.account, Some(row.records), hashes)
         });
-        if must.eq(read) {
-            return Ok(());
-        }
-        Err(format!("slice {slice} does not keep its best headers").into())
+        Ok(must.eq(read))
     }
 }
 

@@ -246,7 +246,8 @@ fn what_needs_a_restart_is_refused_key_by_key_and_changes_nothing() {
 fn how_long_headers_are_kept_is_read_strictly() {
     let kept = |keys: &str| read(&with("ledger", keys)).unwrap().ledger.retention;
     let day = Duration::from_secs(86_400);
-    assert_eq!(kept(""), Retention::default());
+    assert_eq!(kept(""), Retention { all: false, at_least: day });
+    assert_eq!(kept("keep_days = 0"), Retention::default());
     assert_eq!(kept("keep_days = 36500"), Retention { all: false, at_least: day * 36_500 });
     assert_eq!(kept("keep_all = true\nkeep_days = 7"), Retention { all: true, at_least: day * 7 });
     for keys in ["keep_days = 36501", "keep_days = -1", "keep_days = 0.5", "keep_days = \"7\""] {

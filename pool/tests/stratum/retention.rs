@@ -24,6 +24,7 @@ use crate::{
 const DIFFICULTY: &str = "0.00000001";
 /// So many that the first ones are mature, and with them whole slices.
 const BLOCKS: usize = 140;
+const DROP: &str = "keep_days = 0\n";
 const KEEP_ALL: &str = "keep_all = true\n";
 const KEEP_A_DAY: &str = "keep_days = 1\n";
 const DROPPED: &str = "wattproof_pool_ledger_headers_dropped_total";
@@ -114,7 +115,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_of_old_slices_are_dropped_while_the_pool_runs() {
-    let pool = start(tempfile::tempdir().unwrap(), "").await;
+    let pool = start(tempfile::tempdir().unwrap(), DROP).await;
     block_in_place(|| {
         find_blocks(&pool, |found| found >= BLOCKS && figure(pool.http, DROPPED) > 0);
     });
@@ -142,7 +143,7 @@ async fn headers_stay_where_they_are_kept_and_no_balance_changes_when_they_go() 
         assert_eq!(report.without_header, 0, "{keys}: {report:?}");
         dir = left;
     }
-    let pool = start(dir, "").await;
+    let pool = start(dir, DROP).await;
     block_in_place(|| wait_until("a dropped header", || figure(pool.http, DROPPED) > 0));
     let (report, dir) = pool.leave().await;
     assert!(report.without_header > 0, "{report:?}");
