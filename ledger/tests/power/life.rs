@@ -282,8 +282,13 @@ impl Life {
     /// cannot send it again, since no extranonce outlives a start.)
     pub(crate) fn check(mut self) {
         self.disks.with(&self.folder, Disk::mend);
+        if let Some(ledger) = &mut self.ledger {
+            while ledger.prune(self.forge.now(), Retention::default()).is_ok_and(|done| done.more) {
+            }
+        }
         self.ledger = None;
         let said = sound(&self.path);
+        assert_eq!(left_behind(&self.path), 0, "batches with headers in slices that are done with");
         if self.deaths == 0 {
             let gone = |share: &&[u8; 80]| self.gone.iter().any(|handed| handed.is(share));
             assert_eq!(
@@ -304,6 +309,13 @@ impl Life {
             assert!(said.blocks.contains_key(&shown(block)), "a block that was answered is lost");
         }
     }
+}
+
+/// Batches that still have headers in slices whose pruning was announced.
+fn left_behind(path: &Path) -> u64 {
+    let sql = "SELECT count(*) FROM event WHERE kind = 'shares' AND seq <
+               (SELECT max(close_event) FROM slice JOIN pruned ON pruned.slice = slice.idx)";
+    rusqlite::Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 /// That the ledger at `path` opens, is sound by its own audit, and is what its log says.
