@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS thinned(
 
 /// Triggers hold what the code promises: rows are added at the end and never changed, but for
 /// batches that lose their headers, and nothing else of them. They are taken out and put in again,
-/// since SQLite joins pages that rows leave, and none in which rows become small.
+/// since `SQLite` joins pages that rows leave, and none in which rows become small.
 const TRIGGERS: &str = "
 DROP TRIGGER IF EXISTS event_is_appended;
 DROP TRIGGER IF EXISTS event_is_not_changed;
