@@ -1,6 +1,6 @@
 //! Drops the headers of shares that no block can be paid by any more: `docs/retention.md`.
 //!
-//! Read [`oldest_needed`] (what must stay), then [`announce`] (the event that a slice is pruned, with
+//! Read [`oldest_needed`] (what must stay), then [`announcement`] (the event that a slice is pruned, with
 //! what stays of its shares for good) and [`thin_some`] (a few of its batches without headers).
 //! Money does not depend on any of it: settlements read no header.
 //!
