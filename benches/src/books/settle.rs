@@ -43,7 +43,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     batch: u64,
     /// Shares after which a slice is closed.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     slice: u64,
     /// Where the ledger lies meanwhile; the system's place for temporary files when left out.
     #[arg(long)]
