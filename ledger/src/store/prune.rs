@@ -209,7 +209,7 @@ pub(super) fn thin_some(
     slice: SliceIndex,
     after: u64,
 ) -> Result<Option<(u64, u64)>, LedgerError> {
-    let Some((opened, closed)) = events_of(conn, slice)? else { return Ok(None) };
+    let (opened, closed) = window::events_of(conn, slice)?;
     let mut some = conn.prepare_cached(
         "SELECT seq, kind, data FROM event
          WHERE seq > ?1 AND seq < ?2 AND kind IN ('shares', 'batch') ORDER BY seq LIMIT ?3",
@@ -253,12 +253,4 @@ fn exchange(conn: &Connection, thin: &[(u64, Vec<u8>)]) -> Result<(), LedgerErro
         conn.prepare_cached(change)?.execute([])?;
     }
     Ok(())
-}
-
-/// The events that a slice's batches are between.
-fn events_of(conn: &Connection, slice: SliceIndex) -> Result<Option<(u64, u64)>, LedgerError> {
-    let sql = "SELECT coalesce((SELECT close_event FROM slice WHERE idx = ?1 - 1), 0), close_event
-               FROM slice WHERE idx = ?1";
-    let mut statement = conn.prepare_cached(sql)?;
-    Ok(statement.query_row([slice.get()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }

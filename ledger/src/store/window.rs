@@ -280,13 +280,17 @@ fn for_each_share(
     slice: SliceIndex,
     mut visit: impl FnMut(Entry) -> Result<(), LedgerError>,
 ) -> Result<(), LedgerError> {
+    let (opened, closed) = events_of(conn, slice)?;
+    log::for_each_batch(conn, opened, closed, |shares| shares.into_iter().try_for_each(&mut visit))
+}
+
+/// The events that a closed slice's batches are between: the close before it, or 0, and its own.
+pub(super) fn events_of(conn: &Connection, slice: SliceIndex) -> Result<(u64, u64), LedgerError> {
     let mut statement = conn.prepare_cached(
         "SELECT coalesce((SELECT close_event FROM slice WHERE idx = ?1 - 1), 0), close_event
          FROM slice WHERE idx = ?1",
     )?;
-    let (opened, closed) =
-        statement.query_row([slice.get()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    log::for_each_batch(conn, opened, closed, |shares| shares.into_iter().try_for_each(&mut visit))
+    Ok(statement.query_row([slice.get()], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 /// When a slice was closed; 0 for none.
