@@ -22,6 +22,7 @@ mod board;
 pub mod book;
 pub mod carbon;
 pub mod counter;
+pub mod device;
 pub mod efficiency;
 pub mod hwmon;
 pub mod integrator;

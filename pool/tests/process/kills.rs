@@ -18,7 +18,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     oracle::Said,
-    real::{configure, rpc},
+    real::{configure_ledger, rpc},
     support::{ADDRESS, Miner, PATIENCE, Pool, node::Node},
     verify,
 };
@@ -27,6 +27,8 @@ use crate::{
 const KILLS: u32 = 12;
 /// Between two audits of the whole ledger, in kills.
 const AUDIT_EVERY: u32 = 50;
+/// Of so few blocks most are immature, and need their headers.
+const ALL_NEEDED: u32 = 300;
 /// Miners at once.
 const MINERS: u64 = 3;
 
@@ -56,12 +58,13 @@ fn a_pool_killed_under_load_loses_nothing_and_credits_nothing_twice() {
 }
 
 /// On a real node, where every share is a block: each is written down, handed in, followed and
-/// settled, and the pool dies in the middle of any of it.
+/// settled, and the pool dies in the middle of any of it; its headers go as soon as no block needs
+/// them, which after a hundred blocks is at every start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_killed_on_a_real_node_loses_no_share_and_no_block() {
     let Some(node) = Node::start(None).await else { return };
     let dir = tempfile::tempdir().unwrap();
-    let config = configure(dir.path(), &rpc(node.port, &node));
+    let config = configure_ledger(dir.path(), &rpc(node.port, &node), "keep_days = 0\n");
     let ledger = dir.path().join("pool.sqlite");
     let books =
         block_in_place(|| kill_again_and_again(&ledger, dir.path(), || Pool::run(&config), 1));
@@ -73,7 +76,8 @@ async fn a_pool_killed_on_a_real_node_loses_no_share_and_no_block() {
     assert_eq!(count("immature") + count("mature"), u64::from(height), "{state}");
     assert!(height > kills(), "{height} blocks");
     assert!(block_in_place(|| pool.stop()));
-    books.close(&ledger, dir.path());
+    let bare = books.close(&ledger, dir.path());
+    assert!(bare > 0 || height < ALL_NEEDED, "no header was dropped in {height} blocks");
 }
 
 /// Waits until every block's fate is known; after many kills there are thousands, siblings mostly.
@@ -155,13 +159,18 @@ impl Books {
         self.answered += taken.len();
     }
 
-    /// What must hold at the end.
-    fn close(mut self, ledger: &Path, data: &Path) {
+    /// What must hold at the end; how many shares have no header any more.
+    fn close(mut self, ledger: &Path, data: &Path) -> u64 {
         self.said.go_on(ledger);
         let report = verify(data);
         assert_eq!(report["ok"], true, "{report}");
         let shares = u64::try_from(self.said.shares.len()).unwrap();
         assert_eq!(crate::count(&report["shares"]), shares, "{report}");
         assert!(self.said.shares.len() >= self.answered);
+        let bare = crate::count(&report["without_header"]);
+        if std::env::var_os("WATTPROOF_KILLS").is_some() {
+            writeln!(std::io::stderr(), "{shares} shares, {bare} of them without header").unwrap();
+        }
+        bare
     }
 }

@@ -30,10 +30,15 @@ pub(crate) fn start(dir: &Path, nodes: &str) -> Pool {
 
 /// Writes the configuration of such a pool.
 pub(crate) fn configure(dir: &Path, nodes: &str) -> PathBuf {
+    configure_ledger(dir, nodes, "")
+}
+
+/// As [`configure`], with more keys of the ledger, a line each.
+pub(crate) fn configure_ledger(dir: &Path, nodes: &str, ledger: &str) -> PathBuf {
     let text = format!(
         "[stratum]\nlisten = [\"127.0.0.1:0\"]\ndifficulty = {{ vardiff = false }}\n\
          [payout]\naddress = \"{ADDRESS}\"\n\
-         [ledger]\npath = \"{}\"\nslice_seconds = 0.2\n\
+         [ledger]\npath = \"{}\"\nslice_seconds = 0.2\n{ledger}\
          [http]\nlisten = \"127.0.0.1:0\"\n[node]\nnetwork = \"regtest\"\n{nodes}",
         dir.join("pool.sqlite").display()
     );
