@@ -10,13 +10,16 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use ledger::{Ledger, Reader, Reading, Scheme, Settings, Share, WorkerId};
 use serde_json::{Value, json};
-use units::{BasisPoints, MicroJoules, Work};
+use units::{BasisPoints, MicroJoules, UnixMillis, Work};
 
-use super::{BooksError, at, folder};
+use super::{BooksError, folder};
 use crate::measure::WrongAnswer;
 
 /// Milliseconds of a period, and periods in a year.
 const PERIOD: u64 = 600_000;
+/// A moment at which a period begins, in November 2026, and one long after all of them.
+const START: u64 = 2_992_182 * PERIOD;
+const LATEST: u64 = u64::MAX >> 12;
 const A_YEAR: u64 = 365 * 24 * 6;
 /// Bytes on disk for a thousand in long rows: 4,092 of each page of 4,096 hold the row, the last
 /// one is half empty, and two small tables say where each is.
@@ -78,7 +81,7 @@ pub(crate) fn run(options: &Options, clock: &dyn Fn() -> Duration) -> Result<Kep
     let more = all.bytes - shares.bytes;
     let (plain, reported) = (per(shares.bytes, lines), per(more, options.workers.into()));
     let before = clock();
-    let series = reader.aggregates(workers[0], at(0), at(u64::MAX >> 12))?;
+    let series = reader.aggregates(workers[0], at(0), at(LATEST))?;
     let read = clock() - before;
     WrongAnswer::unless_equal("the series", &(options.periods + 1), &count(series.len()))?;
     for one in &series {
@@ -140,6 +143,12 @@ fn reading(worker: WorkerId, number: u64, period: u64, turn: u64) -> Reading {
         uncertainty_ppm: 50_000,
         at: at(period * PERIOD + turn),
     }
+}
+
+/// So many milliseconds after a moment at which ten minutes begin, as the ledger counts them: a
+/// slice that fills up meanwhile ends none of them.
+fn at(millis: u64) -> UnixMillis {
+    UnixMillis::new((START + millis).min(LATEST))
 }
 
 fn settings() -> Settings {
@@ -205,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_few_workers_take_few_bytes() {
-        let options = Options { workers: 20, periods: 2, dir: None, json: false };
+        // So many that slices fill up within a period.
+        let options = Options { workers: 1_500, periods: 2, dir: None, json: false };
         let kept = run(&options, &crate::clock::read()).unwrap();
         assert!((5.0..20.0).contains(&kept.plain), "{kept:?}");
         assert!((kept.plain..kept.plain + 8.0).contains(&kept.reported), "{kept:?}");

@@ -27,6 +27,8 @@ use crate::{
 const KILLS: u32 = 12;
 /// Between two audits of the whole ledger, in kills.
 const AUDIT_EVERY: u32 = 50;
+/// Kills after an audit that do not wait for an answer: as the pool starts, it drops headers.
+const EARLY_KILLS: u32 = 5;
 /// Of so few blocks most are immature, and need their headers.
 const ALL_NEEDED: u32 = 300;
 /// Miners at once.
@@ -49,7 +51,7 @@ fn kills() -> u32 {
 fn a_pool_killed_under_load_loses_nothing_and_credits_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("pool.sqlite");
-    let books = kill_again_and_again(&ledger, dir.path(), || Pool::start(dir.path()), 200);
+    let books = kill_again_and_again(&ledger, dir.path(), || Pool::start(dir.path()), 200, &|| ());
     assert!(books.answered > 100, "{}", books.answered);
     // After many kills there are thousands of blocks to look for, siblings mostly; here it is the
     // shares that count.
@@ -66,8 +68,14 @@ async fn a_pool_killed_on_a_real_node_loses_no_share_and_no_block() {
     let dir = tempfile::tempdir().unwrap();
     let config = configure_ledger(dir.path(), &rpc(node.port, &node), "keep_days = 0\n");
     let ledger = dir.path().join("pool.sqlite");
-    let books =
-        block_in_place(|| kill_again_and_again(&ledger, dir.path(), || Pool::run(&config), 1));
+    let start = || Pool::run(&config);
+    // Headers of blocks whose fate is not known are needed.
+    let rest = || {
+        let pool = start();
+        resolve(&pool);
+        pool.kill();
+    };
+    let books = block_in_place(|| kill_again_and_again(&ledger, dir.path(), start, 1, &rest));
     let pool = Pool::run(&config);
     block_in_place(|| resolve(&pool));
     let height = crate::real::tip(&node.client).await.height;
@@ -96,12 +104,13 @@ fn resolve(pool: &Pool) {
 }
 
 /// Starts the pool, has it killed at a moment of chance after its first answer, and looks at what
-/// it left, so many times as was asked for.
+/// it left, so many times as was asked for; after each audit it has a `rest`.
 fn kill_again_and_again(
     ledger: &Path,
     data: &Path,
     start: impl Fn() -> Pool,
     burst: usize,
+    rest: &dyn Fn(),
 ) -> Books {
     let mut books = Books { chance: 1, ..Books::default() };
     let begun = Instant::now();
@@ -132,6 +141,12 @@ fn kill_again_and_again(
         });
         books.look(ledger, &taken, number);
         if number % AUDIT_EVERY == 0 {
+            rest();
+            for _ in 0..EARLY_KILLS {
+                let pool = start();
+                thread::sleep(Duration::from_micros(books.below(30_000)));
+                pool.kill();
+            }
             assert_eq!(verify(data)["ok"], true);
         }
     }
