@@ -54,6 +54,12 @@ impl GapReason {
         Self::ClockBackwards,
     ];
 
+    /// The reason of that word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
     /// The word for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -117,6 +123,23 @@ pub struct Counter {
     failing: Option<GapReason>,
 }
 
+/// What a counter is to know after a restart of the program, to go on as if there had been none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// When the first reading was.
+    pub first_at: Duration,
+    /// What the device showed at the last reading that counted.
+    pub last_raw: MicroJoules,
+    /// When that was.
+    pub last_at: Duration,
+    /// The energy so far.
+    pub total: MicroJoules,
+    /// The time that it covers.
+    pub covered: Duration,
+    /// Time lost for good, by reason.
+    pub lost: BTreeMap<GapReason, Duration>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     raw: u128,
@@ -136,6 +159,36 @@ impl Counter {
             lost: BTreeMap::new(),
             failing: None,
         }
+    }
+
+    /// Goes on from what was kept. The times of readings to come count from the same instant as the
+    /// kept ones: what the device counted meanwhile is in its next reading.
+    #[must_use]
+    pub fn resume(limits: Limits, kept: Kept) -> Self {
+        let Kept { first_at, last_raw, last_at, total, covered, lost } = kept;
+        Self {
+            limits,
+            first_at: Some(first_at),
+            last: Some(Reading { raw: last_raw.get(), at: last_at }),
+            total,
+            covered,
+            lost,
+            failing: None,
+        }
+    }
+
+    /// What is to be kept over a restart; `None` before the first reading.
+    #[must_use]
+    pub fn kept(&self) -> Option<Kept> {
+        let last = self.last?;
+        Some(Kept {
+            first_at: self.first_at?,
+            last_raw: MicroJoules::new(last.raw),
+            last_at: last.at,
+            total: self.total,
+            covered: self.covered,
+            lost: self.lost.clone(),
+        })
     }
 
     /// Takes a reading: `raw` is what the device shows, in microjoules.

@@ -26,6 +26,23 @@ pub struct PowerIntegrator {
     lost: BTreeMap<GapReason, Duration>,
 }
 
+/// What an integrator is to know after a restart of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// When the first reading was.
+    pub first_at: Duration,
+    /// The last power.
+    pub last_power: MilliWatts,
+    /// When it was read.
+    pub last_at: Duration,
+    /// The energy so far, in half picojoules: nothing is lost to rounding.
+    pub half_picojoules: u128,
+    /// The time that it covers.
+    pub covered: Duration,
+    /// Time lost for good, by reason.
+    pub lost: BTreeMap<GapReason, Duration>,
+}
+
 impl PowerIntegrator {
     /// Samples further apart than `max_gap` (three sampling periods, say) are a gap.
     #[must_use]
@@ -38,6 +55,29 @@ impl PowerIntegrator {
             covered: Duration::ZERO,
             lost: BTreeMap::new(),
         }
+    }
+
+    /// Goes on from what was kept. The times of readings to come count from the same instant as the
+    /// kept ones, so that a restart that took too long is a gap like any other.
+    #[must_use]
+    pub fn resume(max_gap: Duration, kept: Kept) -> Self {
+        let Kept { first_at, last_power, last_at, half_picojoules, covered, lost } = kept;
+        let last = Some((last_power, last_at));
+        Self { max_gap, first_at: Some(first_at), last, half_picojoules, covered, lost }
+    }
+
+    /// What is to be kept over a restart; `None` before the first reading.
+    #[must_use]
+    pub fn kept(&self) -> Option<Kept> {
+        let (last_power, last_at) = self.last?;
+        Some(Kept {
+            first_at: self.first_at?,
+            last_power,
+            last_at,
+            half_picojoules: self.half_picojoules,
+            covered: self.covered,
+            lost: self.lost.clone(),
+        })
     }
 
     /// Takes a power reading.

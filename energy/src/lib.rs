@@ -20,6 +20,7 @@
 
 mod board;
 pub mod book;
+pub mod calibration;
 pub mod carbon;
 pub mod counter;
 pub mod device;

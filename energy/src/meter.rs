@@ -70,8 +70,8 @@ impl Kind {
         match self {
             Self::Modbus => Tier::REVENUE_GRADE,
             Self::AsicPsu | Self::Plug | Self::Pdu | Self::Redfish => Tier::METERED,
-            Self::Rapl | Self::Nvml | Self::Hwmon => Tier::DEVICE_REPORTED,
-            Self::AsicModel => Tier::FIRMWARE_MODEL,
+            // A firmware's model as good as a sensor is one that was calibrated against a plug.
+            Self::Rapl | Self::Nvml | Self::Hwmon | Self::AsicModel => Tier::DEVICE_REPORTED,
             Self::Model => Tier::TABLE,
         }
     }
@@ -83,8 +83,7 @@ impl Kind {
         match self {
             Self::Modbus => 10_000,
             Self::AsicPsu | Self::Plug | Self::Pdu | Self::Redfish => 20_000,
-            Self::Rapl | Self::Nvml | Self::Hwmon => 50_000,
-            Self::AsicModel => 100_000,
+            Self::Rapl | Self::Nvml | Self::Hwmon | Self::AsicModel => 50_000,
             Self::Model => 300_000,
         }
     }

@@ -68,6 +68,9 @@ impl MicroJoules {
 }
 
 impl MilliWatts {
+    /// None.
+    pub const ZERO: Self = Self(0);
+
     /// This many milliwatts.
     #[must_use]
     pub const fn new(milliwatts: u64) -> Self {

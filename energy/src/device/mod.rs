@@ -14,6 +14,7 @@
 //!
 //! Units: milliwatts, microjoules, hashes per second as integers; windows as durations.
 
+pub mod meter;
 mod value;
 
 use std::time::Duration;

@@ -172,7 +172,7 @@ fn no_meter_is_better_than_its_kind() {
         (Kind::Nvml, 3, 50_000),
         (Kind::Hwmon, 3, 50_000),
         (Kind::AsicPsu, 2, 20_000),
-        (Kind::AsicModel, 4, 100_000),
+        (Kind::AsicModel, 3, 50_000),
         (Kind::Plug, 2, 20_000),
         (Kind::Pdu, 2, 20_000),
         (Kind::Modbus, 1, 10_000),
