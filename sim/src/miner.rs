@@ -255,6 +255,7 @@ impl Miner {
             ClientEvent::Authorized
             | ClientEvent::EnergyAccepted { .. }
             | ClientEvent::EnergyVerdict { .. }
+            | ClientEvent::WorkerVerdict { .. }
             | ClientEvent::Message(_)
             | ClientEvent::Notice(_)
             | ClientEvent::Reconnect { .. } => {}

@@ -435,14 +435,16 @@ impl Conversation<'_> {
                     self.judged(&token, result, latency);
                 }
                 ClientEvent::EnergyAccepted { interval } => self.energy_accepted(interval).await,
-                ClientEvent::EnergyVerdict { result } => self.energy_judged(result),
+                ClientEvent::EnergyVerdict { result, .. } => self.energy_judged(result),
                 ClientEvent::Message(text) if self.may_print() => {
                     tracing::info!("{} says: {text}", self.pool.url);
                 }
                 ClientEvent::Notice(text) if self.may_print() => {
                     tracing::info!("{}: {text}", self.pool.url);
                 }
-                ClientEvent::Message(_) | ClientEvent::Notice(_) => {}
+                ClientEvent::Message(_)
+                | ClientEvent::Notice(_)
+                | ClientEvent::WorkerVerdict { .. } => {}
                 ClientEvent::Reconnect { host, port, wait } => {
                     self.redirect(host.as_deref(), port, wait);
                 }

@@ -18,27 +18,27 @@ use super::tls::Tls;
 use super::url::PoolUrl;
 
 /// What bytes go over: a socket, or TLS on one.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// An open connection.
-pub(super) type Wire = Box<dyn Duplex>;
+pub(crate) type Wire = Box<dyn Duplex>;
 
 /// Opens connections.
 #[derive(Debug, Clone)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     tls: Tls,
     limit: Duration,
 }
 
 impl Dialer {
     /// A dialer that believes these authorities; each step may take as long as `limit`.
-    pub(super) fn new(authorities: RootCertStore, limit: Duration) -> Self {
+    pub(crate) fn new(authorities: RootCertStore, limit: Duration) -> Self {
         Self { tls: Tls::new(authorities), limit }
     }
 
     /// Opens a connection to `pool`; the error is in plain words.
-    pub(super) async fn open(&self, pool: &Pool) -> Result<Wire, String> {
+    pub(crate) async fn open(&self, pool: &Pool) -> Result<Wire, String> {
         let url = &pool.url;
         let tcp = match &pool.proxy {
             None => self.reach(url.host(), url.port()).await?,

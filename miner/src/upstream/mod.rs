@@ -10,10 +10,10 @@
 
 pub mod backoff;
 mod connection;
-mod dial;
+pub(crate) mod dial;
 mod probe;
 pub mod proxy;
-mod reason;
+pub(crate) mod reason;
 mod redirect;
 pub mod status;
 pub mod tls;

@@ -49,7 +49,8 @@ async fn try_for_work(pool: &Pool, dialer: &Dialer, clock: Clock) -> Option<()> 
                 | ClientEvent::EnergyVerdict { .. }
                 | ClientEvent::Message(_)
                 | ClientEvent::Notice(_)
-                | ClientEvent::Verdict { .. } => {}
+                | ClientEvent::Verdict { .. }
+                | ClientEvent::WorkerVerdict { .. } => {}
             }
         }
     }

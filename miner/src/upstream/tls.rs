@@ -40,7 +40,7 @@ pub struct FingerprintError(String);
 
 /// What connections over TLS have in common.
 #[derive(Debug, Clone)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
     authorities: Arc<RootCertStore>,
 }
@@ -96,13 +96,18 @@ impl fmt::Display for Fingerprint {
 }
 
 impl Tls {
+    /// With the authorities that browsers know.
+    pub(crate) fn of_authorities() -> Self {
+        Self::new(authorities())
+    }
+
     pub(super) fn new(authorities: RootCertStore) -> Self {
         let provider = Arc::new(ring::default_provider());
         Self { provider, authorities: Arc::new(authorities) }
     }
 
     /// Speaks TLS over an open connection to `host`; the error is in plain words.
-    pub(super) async fn shake_hands(
+    pub(crate) async fn shake_hands(
         &self,
         host: &str,
         pin: Option<Fingerprint>,

@@ -418,6 +418,7 @@ impl Miner {
             ClientEvent::Authorized
             | ClientEvent::EnergyAccepted { .. }
             | ClientEvent::EnergyVerdict { .. }
+            | ClientEvent::WorkerVerdict { .. }
             | ClientEvent::Notice(_)
             | ClientEvent::Reconnect { .. } => {}
         }

@@ -31,7 +31,8 @@ impl ClientSession {
             Asked::Configure => self.configure_answered(result),
             Asked::Energy => {
                 let result = result.and_then(agreed);
-                self.events.push_back(ClientEvent::EnergyVerdict { result });
+                let token = SubmitToken::new(id);
+                self.events.push_back(ClientEvent::EnergyVerdict { token, result });
             }
             Asked::Submit => {
                 let (token, result) = (SubmitToken::new(id), result.and_then(agreed));
@@ -42,6 +43,10 @@ impl ClientSession {
                 if let Err(error) = result {
                     self.notice(format!("the pool takes no suggested difficulty: {error}"));
                 }
+            }
+            Asked::Worker => {
+                let (token, result) = (SubmitToken::new(id), result.and_then(agreed));
+                self.events.push_back(ClientEvent::WorkerVerdict { token, result });
             }
         }
     }
@@ -56,7 +61,8 @@ impl ClientSession {
             }
             Asked::Configure => self.configure_answered(Err(error())),
             Asked::Energy => {
-                self.events.push_back(ClientEvent::EnergyVerdict { result: Err(error()) });
+                let (token, result) = (SubmitToken::new(id), Err(error()));
+                self.events.push_back(ClientEvent::EnergyVerdict { token, result });
             }
             Asked::Submit => {
                 let (token, result) = (SubmitToken::new(id), Err(error()));
@@ -66,6 +72,10 @@ impl ClientSession {
                 self.end(format!("the pool did not answer mining.subscribe within {seconds} s"));
             }
             Asked::Suggest => {}
+            Asked::Worker => {
+                let (token, result) = (SubmitToken::new(id), Err(error()));
+                self.events.push_back(ClientEvent::WorkerVerdict { token, result });
+            }
         }
     }
 

@@ -98,6 +98,8 @@ pub enum ClientEvent {
     },
     /// An energy report was taken or refused.
     EnergyVerdict {
+        /// Names the report.
+        token: SubmitToken,
         /// The pool's answer.
         result: Result<(), PoolError>,
     },
@@ -116,6 +118,13 @@ pub enum ClientEvent {
         port: Option<u16>,
         /// How long to wait before, at most an hour.
         wait: Duration,
+    },
+    /// Another worker was let in or not.
+    WorkerVerdict {
+        /// Names the question.
+        token: SubmitToken,
+        /// The pool's answer.
+        result: Result<(), PoolError>,
     },
     /// A share was taken or refused.
     Verdict {
@@ -263,9 +272,25 @@ impl ClientSession {
         token
     }
 
+    /// Asks for one more worker on this connection, to report for. The verdict comes as an event.
+    pub fn authorize_too(&mut self, user: &str, now: Moment) -> SubmitToken {
+        let token = self.requests.next_token();
+        if self.closed || !self.requests.has_room() {
+            self.requests.skip();
+            let message = "too many unanswered requests".to_owned();
+            let result = Err(PoolError { code: -1, message });
+            self.events.push_back(ClientEvent::WorkerVerdict { token, result });
+            return token;
+        }
+        let params = format!("[{},{}]", quoted(user), quoted(&self.settings.password));
+        self.ask("mining.authorize", &params, Asked::Worker, now);
+        token
+    }
+
     /// Sends an energy report, the contract's object with its signature. Its verdict comes as an
     /// event.
-    pub fn report_energy(&mut self, report: Value, now: Moment) {
+    pub fn report_energy(&mut self, report: Value, now: Moment) -> SubmitToken {
+        let token = self.requests.next_token();
         let refusal = if self.closed {
             Some("the session has ended")
         } else if !self.energy_accepted {
@@ -277,12 +302,13 @@ impl ClientSession {
         };
         if let Some(why) = refusal {
             let result = Err(PoolError { code: -1, message: why.to_owned() });
-            self.events.push_back(ClientEvent::EnergyVerdict { result });
-            return;
+            self.requests.skip();
+            self.events.push_back(ClientEvent::EnergyVerdict { token, result });
+            return token;
         }
         let params = Value::Array(vec![report]).to_string();
-        let outbox = &mut self.outbox;
-        self.requests.send(outbox, "mining.report_energy", &params, Asked::Energy, now.mono);
+        self.ask("mining.report_energy", &params, Asked::Energy, now);
+        token
     }
 
     /// Requests sent and not yet answered, shares among them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::v1::message::{Id, write_request};
 
-/// Names a share from [`super::ClientSession::submit`] to its verdict.
+/// Names a share, a report or a worker from the call that sent it to its verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubmitToken(u64);
 
@@ -18,6 +18,7 @@ pub(super) enum Asked {
     Submit,
     Subscribe,
     Suggest,
+    Worker,
 }
 
 /// Requests without an answer. Numbers rise with time, so the lowest is the oldest.

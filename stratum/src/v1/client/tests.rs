@@ -201,7 +201,7 @@ fn a_pool_without_extensions_is_mined_on_without_rolling() {
         session.report_energy(json!({}), moment(1));
         assert!(matches!(
             events(&mut session)[..],
-            [ClientEvent::EnergyVerdict { result: Err(_) }]
+            [ClientEvent::EnergyVerdict { result: Err(_), .. }]
         ));
     }
     let plain =
@@ -235,6 +235,35 @@ fn refusals_in_every_shape() {
 }
 
 #[test]
+fn more_workers_are_let_in_each_by_its_own_answer() {
+    let mut session = ready();
+    let (first, second) =
+        (session.authorize_too("addr.rig2", moment(10)), session.authorize_too("b\"d", moment(10)));
+    let mut sent = Vec::new();
+    session.transmit(&mut sent);
+    let sent = String::from_utf8(sent).unwrap();
+    let asked: Vec<Value> = sent.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [.., two, three] = &asked[..] else { panic!("{sent}") };
+    assert_eq!((&two["params"][0], &three["params"][0]), (&json!("addr.rig2"), &json!("b\"d")));
+    let refused = format!("{{\"id\":{},\"error\":[24,\"no address\",null]}}\n", three["id"]);
+    let taken = format!("{{\"id\":{},\"result\":true}}\n", two["id"]);
+    session.receive((refused + &taken).as_bytes(), moment(11)).unwrap();
+    assert!(matches!(
+        events(&mut session)[..],
+        [
+            ClientEvent::WorkerVerdict { token: a, result: Err(_) },
+            ClientEvent::WorkerVerdict { token: b, result: Ok(()) },
+        ] if (a, b) == (second, first)
+    ));
+    let late = session.authorize_too("addr.rig4", moment(12));
+    session.timeout(moment(42));
+    assert!(matches!(
+        events(&mut session)[..],
+        [ClientEvent::WorkerVerdict { token, result: Err(_) }] if token == late
+    ));
+}
+
+#[test]
 fn what_is_never_answered_is_given_up() {
     let mut session = ready();
     let token = session.submit(&solution(), moment(10));
@@ -246,7 +275,7 @@ fn what_is_never_answered_is_given_up() {
         [ClientEvent::Verdict { token: of, result: Err(_), .. }] if of == token
     ));
     session.timeout(moment(41));
-    assert!(matches!(events(&mut session)[..], [ClientEvent::EnergyVerdict { result: Err(_) }]));
+    assert!(matches!(events(&mut session)[..], [ClientEvent::EnergyVerdict { result: Err(_), .. }]));
     assert_eq!((session.next_timeout(), session.unanswered_requests()), (None, 0));
 
     let mut silent = connect();

@@ -1,0 +1,184 @@
+//! HTTP, plain or over TLS, a connection for each question.
+//!
+//! Of logins there are Basic, a bearer's token where there is a password and no user, and Digest with
+//! SHA-256 (RFC 7616) where the device asks for it, as Shelly's do. A redirection is not followed: a
+//! device that sends us elsewhere is not the one that was configured.
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{ANSWER_MAX, AskError, Place, connect, endless};
+use crate::upstream::tls::Tls;
+
+/// The body of the answer to a GET, or to a POST where there is a body to send.
+pub(super) async fn ask(
+    tls: &Tls,
+    place: &Place,
+    path: &str,
+    body: Option<&str>,
+) -> Result<Vec<u8>, AskError> {
+    let first = send(tls, place, path, body, plain_login(place)).await?;
+    let challenge = first.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let digest = challenge
+        .filter(|_| first.status() == StatusCode::UNAUTHORIZED)
+        .and_then(|challenge| digest_login(place, method(body).as_str(), path, challenge));
+    match digest {
+        Some(login) => content(send(tls, place, path, body, Some(login)).await?).await,
+        None => content(first).await,
+    }
+}
+
+const fn method(body: Option<&str>) -> Method {
+    if body.is_some() { Method::POST } else { Method::GET }
+}
+
+async fn send(
+    tls: &Tls,
+    place: &Place,
+    path: &str,
+    body: Option<&str>,
+    login: Option<String>,
+) -> Result<Response<hyper::body::Incoming>, AskError> {
+    let mut request = Request::builder()
+        .method(method(body))
+        .uri(path)
+        .header(HOST, format!("{}:{}", place.host, place.port));
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    if let Some(login) = login {
+        request = request.header(AUTHORIZATION, login);
+    }
+    let body = Full::new(Bytes::from(body.unwrap_or_default().to_owned()));
+    let request = request.body(body).map_err(|error| AskError::Odd(error.to_string()))?;
+    let tcp = connect(place).await?;
+    if place.tls {
+        let shaken = tls.shake_hands(&place.host, place.fingerprint, tcp).await;
+        exchange(shaken.map_err(AskError::Lost)?, request).await
+    } else {
+        exchange(tcp, request).await
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<hyper::body::Incoming>, AskError> {
+    let odd = |error: hyper::Error| AskError::Odd(format!("this is no HTTP: {error}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(odd)?;
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(connection);
+    let answer = sender.send_request(request).await.map_err(odd)?;
+    // The body comes by the connection, which ends with it or with our patience.
+    tasks.detach_all();
+    Ok(answer)
+}
+
+async fn content(answer: Response<hyper::body::Incoming>) -> Result<Vec<u8>, AskError> {
+    let status = answer.status();
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            return Err(AskError::Denied(format!("HTTP {status}")));
+        }
+        status if !status.is_success() => return Err(AskError::Odd(format!("HTTP {status}"))),
+        _ => {}
+    }
+    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+    let cut = |error: Box<dyn std::error::Error + Send + Sync>| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            endless()
+        } else {
+            AskError::Lost(format!("its answer broke off: {error}"))
+        }
+    };
+    Ok(body.map_err(cut)?.to_bytes().to_vec())
+}
+
+/// The login that is sent unasked.
+fn plain_login(place: &Place) -> Option<String> {
+    let password = place.password.as_ref()?.expose();
+    Some(match &place.user {
+        Some(user) => format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))),
+        None => format!("Bearer {password}"),
+    })
+}
+
+/// The answer to a Digest challenge with SHA-256; `None` where it is none that we can answer.
+fn digest_login(place: &Place, method: &str, path: &str, challenge: &str) -> Option<String> {
+    let (user, password) = (place.user.as_ref()?, place.password.as_ref()?.expose());
+    let rest = challenge.trim().strip_prefix("Digest ")?;
+    let part = |name: &str| {
+        let parts = rest.split(',').filter_map(|part| part.split_once('='));
+        let mut parts = parts.map(|(name, value)| (name.trim(), value.trim().trim_matches('"')));
+        parts.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    };
+    if !part("algorithm")?.eq_ignore_ascii_case("SHA-256") {
+        return None;
+    }
+    let (realm, nonce) = (part("realm")?, part("nonce")?);
+    // One request for each nonce: its count is always 1, and so is what the client adds.
+    let (count, ours) = ("00000001", "1");
+    let secret = hash(&format!("{user}:{realm}:{password}"));
+    let asked = hash(&format!("{method}:{path}"));
+    let response = hash(&format!("{secret}:{nonce}:{count}:{ours}:auth:{asked}"));
+    Some(format!(
+        "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{path}\", \
+         algorithm=SHA-256, qop=auth, nc={count}, cnonce=\"{ours}\", response=\"{response}\""
+    ))
+}
+
+fn hash(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Secret;
+
+    use super::*;
+
+    fn place(user: Option<&str>) -> Place {
+        Place {
+            host: "127.0.0.1".to_owned(),
+            port: 80,
+            tls: false,
+            fingerprint: None,
+            user: user.map(str::to_owned),
+            password: Some(Secret::new("open sesame")),
+            unit: 1,
+        }
+    }
+
+    #[test]
+    fn logins_are_written_as_the_standards_say() {
+        // RFC 7617 has this one.
+        let login = plain_login(&place(Some("Aladdin"))).unwrap();
+        assert_eq!(login, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(plain_login(&place(None)).unwrap(), "Bearer open sesame");
+    }
+
+    #[test]
+    fn a_digest_answers_its_challenge_and_no_other() {
+        let mut mufasa = place(Some("Mufasa"));
+        mufasa.password = Some(Secret::new("Circle of Life"));
+        let challenge = "Digest qop=\"auth\", realm=\"http-auth@example.org\", \
+                         nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", algorithm=SHA-256";
+        let login = digest_login(&mufasa, "GET", "/dir/index.html", challenge).unwrap();
+        let secret = hash("Mufasa:http-auth@example.org:Circle of Life");
+        let asked = hash("GET:/dir/index.html");
+        let nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v";
+        let response = hash(&format!("{secret}:{nonce}:00000001:1:auth:{asked}"));
+        assert!(login.contains(&format!("response=\"{response}\"")), "{login}");
+        assert!(!login.contains("Circle"), "the password stays here");
+        assert_eq!(digest_login(&mufasa, "GET", "/", "Digest realm=\"a\", nonce=\"b\""), None);
+        assert_eq!(digest_login(&place(None), "GET", "/", challenge), None);
+        assert_eq!(digest_login(&mufasa, "GET", "/", "Basic realm=\"a\""), None);
+    }
+}
