@@ -14,8 +14,16 @@
 //!
 //! Units: milliwatts, microjoules, hashes per second as integers; windows as durations.
 
+
+pub mod bitaxe;
+pub mod braiins;
+pub mod driver;
+pub mod epic;
 pub mod meter;
+pub mod vnish;
+pub mod whatsminer_v3;
 mod value;
+mod web;
 
 use std::time::Duration;
 

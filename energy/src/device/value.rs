@@ -40,7 +40,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
                 .unwrap_or(text.len());
             text[..end].parse().ok()?
         }
-        _ => return None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
     number.is_finite().then_some(number)
 }
@@ -81,7 +81,9 @@ impl Telemetry {
             None => "it is no number".to_owned(),
             Some(-1.0) => "-1 is the code for unknown".to_owned(),
             Some(watts) if watts < 0.0 => "a power is not negative".to_owned(),
-            Some(0.0) => "a device that answers draws some power; 0 stands for unknown".to_owned(),
+            Some(watts) if watts < 0.001 => {
+                "a device that answers draws some power; 0 stands for unknown".to_owned()
+            }
             Some(watts) => match milliwatts(watts).filter(|power| *power <= most) {
                 Some(power) => return Some(power),
                 None => format!("no such device draws more than {} W", most.watts_f64()),
