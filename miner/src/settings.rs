@@ -21,7 +21,7 @@ use crate::cpus::{Cpus, THREADS_MAX, system};
 use crate::error::Failure;
 use crate::upstream::{Pool, Timing};
 
-mod pools;
+pub(crate) mod pools;
 
 /// Variables of ours that are no keys.
 const NOT_KEYS: [&str; 1] = ["WATTPROOF_MINER_LOG"];

@@ -15,8 +15,13 @@ use crate::upstream::url::PoolUrl;
 
 /// A `[[pool]]` of the file.
 pub(super) fn pool(section: &mut Section<'_>) -> Option<Pool> {
-    let url = section.required("url", parse::text_as(PoolUrl::from_str, "a pool's address"));
     let user = section.required("user", parse::string());
+    Some(Pool { user: user?, ..place(section)? })
+}
+
+/// A `[[pool]]` of a file that names its users elsewhere.
+pub(crate) fn place(section: &mut Section<'_>) -> Option<Pool> {
+    let url = section.required("url", parse::text_as(PoolUrl::from_str, "a pool's address"));
     let password = section.secret("password");
     let fingerprint =
         section.optional("tls_fingerprint", parse::text_as(Fingerprint::from_str, "a fingerprint"));
@@ -27,7 +32,7 @@ pub(super) fn pool(section: &mut Section<'_>) -> Option<Pool> {
         section.problem("tls_fingerprint", "only a stratum+ssl pool shows a certificate");
         return None;
     }
-    Some(Pool { url, user: user?, password, fingerprint, proxy: proxy? })
+    Some(Pool { url, user: String::new(), password, fingerprint, proxy: proxy? })
 }
 
 fn proxy(section: &mut Section<'_>) -> Option<Option<Proxy>> {
