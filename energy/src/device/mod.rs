@@ -14,7 +14,14 @@
 //!
 //! Units: milliwatts, microjoules, hashes per second as integers; windows as durations.
 
+pub mod antminer;
+pub mod auradine;
+pub mod avalon;
+mod cgminer;
+pub mod luxos;
+pub mod sealminer;
 mod value;
+pub mod whatsminer;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use super::{Refused, Telemetry, Unreadable};
 /// So much of an answer is shown where it is not understood.
 const SHOWN: usize = 64;
 /// Answers longer than this are none.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// The first characters of a text, without control characters.
 pub(super) fn cut(text: &str) -> String {
@@ -20,8 +20,7 @@ pub(super) fn cut(text: &str) -> String {
 
 /// An answer as JSON. Devices end theirs with zero bytes and line ends, which are passed over.
 pub(super) fn json(command: &str, bytes: &[u8]) -> Result<Value, Unreadable> {
-    let malformed =
-        |reason: String| Unreadable::Malformed { command: command.to_owned(), reason };
+    let malformed = |reason: String| Unreadable::Malformed { command: command.to_owned(), reason };
     if bytes.len() > LONGEST {
         return Err(malformed(format!("{} bytes, which no such device sends", bytes.len())));
     }
@@ -41,7 +40,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
                 .unwrap_or(text.len());
             text[..end].parse().ok()?
         }
-        _ => return None,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
     number.is_finite().then_some(number)
 }
@@ -69,7 +68,12 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
 impl Telemetry {
     /// A power that stands in `field`, in watts; `None` where there is no such field, and where what
     /// stands there is refused, which is noted. `most` is more than such a device draws.
-    pub(super) fn power(&mut self, field: &str, value: &Value, most: MilliWatts) -> Option<MilliWatts> {
+    pub(super) fn power(
+        &mut self,
+        field: &str,
+        value: &Value,
+        most: MilliWatts,
+    ) -> Option<MilliWatts> {
         if value.is_null() {
             return None;
         }
@@ -77,7 +81,9 @@ impl Telemetry {
             None => "it is no number".to_owned(),
             Some(-1.0) => "-1 is the code for unknown".to_owned(),
             Some(watts) if watts < 0.0 => "a power is not negative".to_owned(),
-            Some(0.0) => "a device that answers draws some power; 0 stands for unknown".to_owned(),
+            Some(watts) if watts < 0.0005 => {
+                "a device that answers draws some power; 0 stands for unknown".to_owned()
+            }
             Some(watts) => match milliwatts(watts).filter(|power| *power <= most) {
                 Some(power) => return Some(power),
                 None => format!("no such device draws more than {} W", most.watts_f64()),
@@ -131,7 +137,7 @@ mod tests {
         let mut power = |value| telemetry.power("a: b", &value, most);
         assert_eq!(power(json!(null)), None);
         assert_eq!(power(json!("58.94W")), Some(MilliWatts::new(58_940)));
-        for value in [json!(-1), json!(0), json!(-5), json!("x"), json!(10_001), json!(1e300)] {
+        for value in [json!(-1), json!(1e-9), json!(-5), json!("x"), json!(10_001), json!(1e300)] {
             assert_eq!(power(value.clone()), None, "{value}");
         }
         let reasons: Vec<_> = telemetry.refused.iter().map(|one| one.reason.as_str()).collect();
