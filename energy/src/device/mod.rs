@@ -14,16 +14,23 @@
 //!
 //! Units: milliwatts, microjoules, hashes per second as integers; windows as durations.
 
+mod cgminer;
+mod value;
+mod web;
 
+pub mod antminer;
+pub mod auradine;
+pub mod avalon;
 pub mod bitaxe;
 pub mod braiins;
 pub mod driver;
 pub mod epic;
+pub mod luxos;
 pub mod meter;
+pub mod sealminer;
 pub mod vnish;
+pub mod whatsminer;
 pub mod whatsminer_v3;
-mod value;
-mod web;
 
 use std::time::Duration;
 

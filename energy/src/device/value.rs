@@ -11,7 +11,7 @@ use super::{Refused, Telemetry, Unreadable};
 /// So much of an answer is shown where it is not understood.
 const SHOWN: usize = 64;
 /// Answers longer than this are none.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// The first characters of a text, without control characters.
 pub(super) fn cut(text: &str) -> String {
@@ -81,7 +81,7 @@ impl Telemetry {
             None => "it is no number".to_owned(),
             Some(-1.0) => "-1 is the code for unknown".to_owned(),
             Some(watts) if watts < 0.0 => "a power is not negative".to_owned(),
-            Some(watts) if watts < 0.001 => {
+            Some(watts) if watts < 0.0005 => {
                 "a device that answers draws some power; 0 stands for unknown".to_owned()
             }
             Some(watts) => match milliwatts(watts).filter(|power| *power <= most) {
@@ -137,7 +137,7 @@ mod tests {
         let mut power = |value| telemetry.power("a: b", &value, most);
         assert_eq!(power(json!(null)), None);
         assert_eq!(power(json!("58.94W")), Some(MilliWatts::new(58_940)));
-        for value in [json!(-1), json!(0), json!(-5), json!("x"), json!(10_001), json!(1e300)] {
+        for value in [json!(-1), json!(1e-9), json!(-5), json!("x"), json!(10_001), json!(1e300)] {
             assert_eq!(power(value.clone()), None, "{value}");
         }
         let reasons: Vec<_> = telemetry.refused.iter().map(|one| one.reason.as_str()).collect();
