@@ -122,14 +122,27 @@ impl Calibration {
         MilliWatts::new(u64::try_from(shifted).unwrap_or(u64::MAX))
     }
 
+    /// The line as people write it: a factor, watts, and parts of one.
+    #[must_use]
+    pub fn of_parts(slope: f64, offset_watts: f64, residual: f64, reference: f64) -> Self {
+        Self {
+            slope_ppm: to_ppm(slope),
+            offset_milliwatts: to_milliwatts(offset_watts),
+            residual_ppm: to_ppm(residual),
+            reference_ppm: to_ppm(reference),
+        }
+    }
+
+    /// The tier of a calibrated figure: one better, and never better than its kind can be.
+    #[must_use]
+    pub fn tier_of(&self, kind: Kind, tier: Tier) -> Tier {
+        let better = Tier::new(tier.get().saturating_sub(1)).unwrap_or(tier);
+        better.max(kind.best_tier())
+    }
+
     /// What a meter is with it.
     pub fn improve(&self, spec: &mut MeterSpec) {
-        let best = match spec.kind {
-            Kind::AsicPsu => Tier::METERED,
-            _ => Tier::DEVICE_REPORTED,
-        };
-        let better = Tier::new(spec.tier.get().saturating_sub(1)).unwrap_or(spec.tier);
-        spec.tier = better.max(best);
+        spec.tier = self.tier_of(spec.kind, spec.tier);
         let uncertainty = self.residual_ppm.saturating_add(self.reference_ppm);
         spec.uncertainty_ppm = uncertainty.clamp(spec.kind.least_uncertainty_ppm(), PPM);
         spec.source = format!(

@@ -37,6 +37,10 @@ pub enum Command {
     Devices(OutputArgs),
     /// Run every backend on known blocks and random headers; exit status 1 if any is wrong
     Selftest(OutputArgs),
+    /// Read a farm's meters (ASICs, plugs, power units) and report for its workers, without hashing
+    Agent(AgentArgs),
+    /// Hold a device's own power figure against a plug, and print the line that corrects it
+    Calibrate(CalibrateArgs),
     /// Read a configuration file and print every key in force, or every mistake
     Check(CheckArgs),
 }
@@ -124,6 +128,46 @@ pub struct OutputArgs {
     pub json: bool,
 }
 
+/// What to read and report.
+#[derive(Debug, Clone, Args)]
+pub struct AgentArgs {
+    /// The agent's configuration file (TOML)
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Ask every device once, print what each answered, and end; exit status 1 if one gave no figure
+    #[arg(long)]
+    pub once: bool,
+    /// With --once: print one JSON object
+    #[arg(long, requires = "once")]
+    pub json: bool,
+    /// Print warnings only
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
+}
+
+/// What to hold against what.
+#[derive(Debug, Clone, Args)]
+pub struct CalibrateArgs {
+    /// The agent's configuration file (TOML), which has both devices
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: PathBuf,
+    /// The device whose own figure is to be corrected, by its name in the file
+    #[arg(long, value_name = "NAME")]
+    pub device: String,
+    /// The plug or meter that it is behind, alone, by its name in the file
+    #[arg(long, value_name = "NAME")]
+    pub plug: String,
+    /// How long; change the load meanwhile, so that a slope can be told from an offset
+    #[arg(long, default_value_t = 30.0, value_name = "M", value_parser = minutes)]
+    pub minutes: f64,
+    /// Seconds from one pair of readings to the next
+    #[arg(long, default_value_t = 10.0, value_name = "S", value_parser = seconds)]
+    pub every: f64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to check.
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
@@ -179,6 +223,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(seconds),
         Ok(_) | Err(_) => Err("a number of seconds from 0.1 to 86400".to_owned()),
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if (0.01..=1440.0).contains(&minutes) => Ok(minutes),
+        Ok(_) | Err(_) => Err("a number of minutes from 0.01 to 1440".to_owned()),
     }
 }
 

@@ -38,11 +38,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests under way may take once we are told to end.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What the server shows.
+/// What answers requests: a path to an answer, without waiting for anything.
+pub(crate) trait Answers: Send + Sync + 'static {
+    /// The answer.
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>>;
+}
+
+/// What the miner's server shows.
 #[derive(Debug)]
 pub struct Api {
     registry: Registry,
@@ -55,7 +62,9 @@ impl Api {
     pub const fn new(registry: Registry, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         Self { registry, snapshots }
     }
+}
 
+impl Answers for Api {
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             return reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is served\n".to_owned());
@@ -83,7 +92,11 @@ impl Api {
 ///
 /// # Panics
 /// Never: the semaphore inside is not closed.
-pub async fn serve(listener: TcpListener, api: Arc<Api>, cancel: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    api: Arc<impl Answers>,
+    cancel: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -115,7 +128,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, cancel: CancellationTok
     }
 }
 
-async fn connection(stream: TcpStream, api: Arc<Api>, cancel: CancellationToken) {
+async fn connection(stream: TcpStream, api: Arc<impl Answers>, cancel: CancellationToken) {
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let answer = api.answer(request.method(), request.uri().path());
         async move { Ok::<_, Infallible>(answer) }
@@ -143,7 +156,8 @@ async fn connection(stream: TcpStream, api: Arc<Api>, cancel: CancellationToken)
     }
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+/// An answer of that kind.
+pub(crate) fn reply(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

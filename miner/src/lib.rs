@@ -13,6 +13,7 @@
 //! means (`energy`). Only [`clock`] reads the time. Units: hashes, hashes a second, microjoules;
 //! difficulty is for the wire and for people.
 
+pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -200,14 +200,15 @@ fn metering(
     Ok(Some(Metering { meters: opened.meters, key }))
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+/// Listens there, or says what else could be tried.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::failed(format!("api {address}: {error}; give --api ADDR, or --api off"))
     })
 }
 
 /// Done when the process gets SIGINT or SIGTERM; from now on neither ends it at once.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let of_io = |error: std::io::Error| Failure::failed(format!("signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(of_io)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(of_io)?;
@@ -220,7 +221,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 }
 
 /// What is written to stderr, and how.
-mod log {
+pub(crate) mod log {
     use std::io::IsTerminal as _;
 
     use tracing_subscriber::EnvFilter;
@@ -241,7 +242,7 @@ mod log {
     }
 
     /// Starts logging: warnings only where `quiet`, or as `WATTPROOF_MINER_LOG` says.
-    pub(super) fn start(quiet: bool, clock: Clock) {
+    pub(crate) fn start(quiet: bool, clock: Clock) {
         let level = if quiet { "warn" } else { "info" };
         let filter = EnvFilter::try_from_env("WATTPROOF_MINER_LOG");
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

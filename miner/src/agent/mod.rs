@@ -23,5 +23,7 @@ pub mod settings;
 pub mod show;
 pub mod sites;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use self::run::run;

@@ -171,10 +171,14 @@ fn place(section: &mut Section<'_>, driver: Option<&Driver>) -> Option<Place> {
         section.problem("tls_fingerprint", "only a device asked with tls = true shows a certificate");
         return None;
     }
-    let usual = if tls { 443 } else { driver?.port() };
+    let driver = driver?;
+    let usual = if tls { 443 } else { driver.port() };
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(usual);
+    let web_port = if driver.is_web() { port } else { 80 };
     Some(Place {
         host: host?,
-        port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(usual),
+        port,
+        web_port,
         tls,
         fingerprint,
         user: user?,
@@ -205,7 +209,7 @@ fn site(section: &mut Section<'_>, names: &BTreeSet<String>) -> Option<Site> {
     };
     let meter = section.required("meter", parse::text_as(known, "a device's name"));
     let one = parse::text_as(known, "a device's name");
-    let behind = section.required("devices", parse::list_of("devices' names", one));
+    let behind = section.required("devices", parse::list_of(one));
     let tolerance = section.or("tolerance", "0.05", parse::f64_in(0.0..=1.0));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1e6")]
     let tolerance_ppm = (tolerance? * 1e6).round() as u32;

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::Failure;
 use crate::instruments::sensors::Processor;
 use crate::tuning::{self, Tuning};
-use crate::{run, settings};
+use crate::{agent, run, settings};
 
 /// Does what the command line asks for.
 ///
@@ -31,6 +31,8 @@ pub fn execute(cli: &Cli) -> Result<(), Failure> {
             print(&text)?;
             if passed { Ok(()) } else { Err(Failure::failed("selftest: a backend is wrong")) }
         }
+        Some(Command::Agent(args)) => agent::run(args),
+        Some(Command::Calibrate(args)) => agent::run::run_calibrate(args),
         Some(Command::Check(args)) => {
             let effective = settings::check(&args.config, environment())?;
             print(&effective.to_string())

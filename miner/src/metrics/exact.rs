@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 use crate::rates::WINDOWS;
 use crate::telemetry::Snapshot;
 
+/// A sample's labels.
+pub(crate) type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// One sample: labels and the value as text.
-type Sample<'a> = (Vec<(&'static str, &'a str)>, String);
+pub(crate) type Sample<'a> = (Labels<'a>, String);
 
 /// Every exact family of one instant.
 #[must_use]
@@ -21,7 +23,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     out
 }
 
-fn build_info(out: &mut String) {
+pub(crate) fn build_info(out: &mut String) {
     let labels = vec![("program", "wattproof-miner"), ("version", env!("CARGO_PKG_VERSION"))];
     let help = "What is running; always 1.";
     family(out, "wattproof_build_info", "gauge", help, vec![(labels, "1".to_owned())]);
@@ -148,7 +150,7 @@ fn per_terahash(out: &mut String, snapshot: &Snapshot) {
 }
 
 /// Prints a family; one without samples is left out.
-fn family(out: &mut String, name: &str, kind: &str, help: &str, samples: Vec<Sample<'_>>) {
+pub(crate) fn family(out: &mut String, name: &str, kind: &str, help: &str, samples: Vec<Sample<'_>>) {
     if samples.is_empty() {
         return;
     }

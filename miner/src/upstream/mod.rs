@@ -312,7 +312,7 @@ fn count(status: &watch::Sender<Status>, metrics: &ShareMetrics, verdict: Verdic
 }
 
 /// For jitter only: without a source of randomness the wait is merely not spread.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     if getrandom::fill(&mut bytes).is_err() {
         return u64::MAX;

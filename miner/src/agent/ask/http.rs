@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{ANSWER_MAX, AskError, Place, connect, endless};
+use super::{ANSWER_MAX, AskError, Place, connect_to, endless};
 use crate::upstream::tls::Tls;
 
 /// The body of the answer to a GET, or to a POST where there is a body to send.
@@ -49,7 +49,7 @@ async fn send(
     let mut request = Request::builder()
         .method(method(body))
         .uri(path)
-        .header(HOST, format!("{}:{}", place.host, place.port));
+        .header(HOST, format!("{}:{}", place.host, place.web_port));
     if body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");
     }
@@ -58,7 +58,7 @@ async fn send(
     }
     let body = Full::new(Bytes::from(body.unwrap_or_default().to_owned()));
     let request = request.body(body).map_err(|error| AskError::Odd(error.to_string()))?;
-    let tcp = connect(place).await?;
+    let tcp = connect_to(place, place.web_port).await?;
     if place.tls {
         let shaken = tls.shake_hands(&place.host, place.fingerprint, tcp).await;
         exchange(shaken.map_err(AskError::Lost)?, request).await
@@ -148,6 +148,7 @@ mod tests {
         Place {
             host: "127.0.0.1".to_owned(),
             port: 80,
+            web_port: 80,
             tls: false,
             fingerprint: None,
             user: user.map(str::to_owned),

@@ -31,6 +31,8 @@ pub struct Place {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// The port of its pages, where it mainly speaks otherwise.
+    pub web_port: u16,
     /// Whether HTTP goes over TLS.
     pub tls: bool,
     /// The one certificate that it may show; without, a known authority must have signed it.
@@ -120,7 +122,11 @@ impl Asker {
 
 /// A connection to the device.
 async fn connect(place: &Place) -> Result<TcpStream, AskError> {
-    let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(lost)?;
+    connect_to(place, place.port).await
+}
+
+async fn connect_to(place: &Place, port: u16) -> Result<TcpStream, AskError> {
+    let stream = TcpStream::connect((place.host.as_str(), port)).await.map_err(lost)?;
     stream.set_nodelay(true).map_err(lost)?;
     Ok(stream)
 }
