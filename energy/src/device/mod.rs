@@ -14,6 +14,13 @@
 //!
 //! Units: milliwatts, microjoules, hashes per second as integers; windows as durations.
 
+pub mod apc;
+mod exact;
+pub mod modbus;
+pub mod redfish;
+pub mod shelly;
+pub mod snmp;
+pub mod tasmota;
 mod value;
 
 use std::time::Duration;
@@ -54,8 +61,10 @@ pub enum Request {
         /// The objects, each by its numbers.
         objects: Vec<Vec<u32>>,
     },
-    /// Modbus over TCP, function 3: reads holding registers. Port 502.
+    /// Modbus over TCP: reads registers. Port 502.
     Modbus {
+        /// Which registers.
+        table: modbus::Table,
         /// The first register.
         start: u16,
         /// How many, 1 to 125.
