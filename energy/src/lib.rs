@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`meter`] (what a meter is), [`counter`] (how readings become energy that
 //! only grows), [`rapl`] and [`model`] (two sources of readings for a processor), [`nvml`] and
-//! [`hwmon`] (two for a graphics board, which [`pci`] names), [`report`] (what a miner signs and a
+//! [`hwmon`] (two for a graphics board, which [`pci`] names), [`hwmon_chip`] (a chip of a mainboard),
+//! [`device`] (what meters and miners on the network answer), [`report`] (what a miner signs and a
 //! pool checks), [`book`] (what a pool credits), [`carbon`] and [`efficiency`] (what it makes of it).
 //!
 //! What holds everywhere:
@@ -26,6 +27,7 @@ pub mod counter;
 pub mod device;
 pub mod efficiency;
 pub mod hwmon;
+pub mod hwmon_chip;
 pub mod integrator;
 pub mod meter;
 pub mod model;

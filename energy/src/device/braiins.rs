@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::value::{hash_rate, number, text, whole};
 use super::web::{self, MOST_OF_A_RIG, Source, at};
-use super::{Answers, Identity, Request, Telemetry, Unreadable};
+use super::{Answers, Body, Identity, Request, Telemetry, Unreadable};
 
 const STATS: &str = "miner/stats";
 const CONSUMPTION: &str = "/power_stats/approximated_consumption/watt";
@@ -32,7 +32,7 @@ const LONGEST_TOKEN: usize = 4096;
 #[must_use]
 pub fn login(user: &str, password: &str) -> Request {
     let body = json!({ "username": user, "password": password }).to_string();
-    Request::Post { path: "/api/v1/auth/login", body }
+    Request::Post { path: "/api/v1/auth/login", body: Body(body) }
 }
 
 /// The token in the answer to [`login`].
@@ -99,7 +99,7 @@ pub fn read(answers: &Answers<'_>) -> Result<Telemetry, Unreadable> {
 #[must_use]
 pub fn graphql_requests() -> Vec<Request> {
     let body = json!({ "query": GRAPHQL_QUERY }).to_string();
-    vec![Request::Post { path: "/graphql", body }]
+    vec![Request::Post { path: "/graphql", body: Body(body) }]
 }
 
 /// What the answer of 25.05 and earlier says.
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_and_never_shown() {
-        let Request::Post { path, body } = login("root", "a\"b") else { panic!() };
+        let Request::Post { path, body: Body(body) } = login("root", "a\"b") else { panic!() };
         assert_eq!(path, "/api/v1/auth/login");
         assert_eq!(body, r#"{"password":"a\"b","username":"root"}"#);
         assert_eq!(token(br#"{"token":"abc.DEF","timeout_s":3600}"#).unwrap(), "abc.DEF");

@@ -15,19 +15,27 @@
 //! Units: milliwatts, microjoules, hashes per second as integers; windows as durations.
 
 mod cgminer;
+mod exact;
 mod value;
 mod web;
 
 pub mod antminer;
+pub mod apc;
 pub mod auradine;
 pub mod avalon;
 pub mod bitaxe;
 pub mod braiins;
 pub mod driver;
 pub mod epic;
+pub mod interface;
 pub mod luxos;
 pub mod meter;
+pub mod modbus;
+pub mod redfish;
 pub mod sealminer;
+pub mod shelly;
+pub mod snmp;
+pub mod tasmota;
 pub mod vnish;
 pub mod whatsminer;
 pub mod whatsminer_v3;
@@ -63,20 +71,32 @@ pub enum Request {
         /// Path and query.
         path: &'static str,
         /// The body.
-        body: String,
+        body: Body,
     },
     /// SNMP GET, version 2c, of these objects. UDP port 161.
     Snmp {
         /// The objects, each by its numbers.
         objects: Vec<Vec<u32>>,
     },
-    /// Modbus over TCP, function 3: reads holding registers. Port 502.
+    /// Modbus over TCP: reads registers. Port 502.
     Modbus {
+        /// Which registers.
+        table: modbus::Table,
         /// The first register.
         start: u16,
         /// How many, 1 to 125.
         count: u16,
     },
+}
+
+/// A body that is sent. It may hold a password, so that it is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body(pub String);
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({} bytes)", self.0.len())
+    }
 }
 
 /// The bytes of each answer, in the order of the requests; `None` where there was none. Of HTTP it is

@@ -209,6 +209,7 @@ fn our_own_meters_claim_what_their_kinds_can_have() {
         .chain([ModelMeter::configured(power, 0).spec().clone()])
         .chain(processors.map(|name| ModelMeter::host(name, 2).spec().clone()))
         .chain(crate::hwmon::every_spec())
+        .chain([crate::hwmon_chip::a_spec()])
         .chain([crate::nvml::any_spec()]);
     let mut seen = 0;
     for spec in specs {
@@ -218,7 +219,7 @@ fn our_own_meters_claim_what_their_kinds_can_have() {
         assert_eq!(verify(&signed.to_string()).unwrap().report(), &sent);
         seen += 1;
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 11);
 }
 
 fn meter() -> impl Strategy<Value = MeterReading> {

@@ -50,8 +50,7 @@ pub async fn calibrate(config: &Config, args: &CalibrateArgs) -> Result<Found, F
     for turn in 1..=turns {
         tick.tick().await;
         let number = u16::try_from(turn % 65_536).unwrap_or(0);
-        let (one, other) =
-            tokio::join!(poll(&asker, device, number), poll(&asker, plug, number));
+        let (one, other) = tokio::join!(poll(&asker, device, number), poll(&asker, plug, number));
         let read = |name: &str, said: Result<Telemetry, _>| match said {
             Err(error) => Err(format!("{name}: {error}")),
             Ok(said) => power(&said).ok_or_else(|| format!("{name} gives no power")),
@@ -92,7 +91,9 @@ fn named<'a>(config: &'a Config, name: &str) -> Result<&'a Device, Failure> {
 fn refuse_what_is_no_better(figure: &Figure, reference: &Figure) -> Result<(), Failure> {
     if !may_be_calibrated(figure.kind) {
         let kind = figure.kind.as_str();
-        return Err(Failure::usage(format!("--device: a {kind} is not calibrated by another meter")));
+        return Err(Failure::usage(format!(
+            "--device: a {kind} is not calibrated by another meter"
+        )));
     }
     if reference.tier >= figure.tier {
         return Err(Failure::usage(format!(

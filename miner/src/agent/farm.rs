@@ -250,7 +250,10 @@ impl Farm {
         };
         let devices = self.entries.iter().enumerate().filter(|(_, entry)| of_them(entry));
         let devices: BTreeSet<usize> = devices.map(|(index, _)| index).collect();
-        devices.iter().filter_map(|index| self.wakes.get(*index)).for_each(|wake| wake.notify_one());
+        devices
+            .iter()
+            .filter_map(|index| self.wakes.get(*index))
+            .for_each(|wake| wake.notify_one());
         self.waiting.push(Waiting { asked, devices });
     }
 
@@ -352,11 +355,17 @@ impl Entry {
             Ok(telemetry) => {
                 let taken = self.meter.take(&telemetry, at);
                 if let Some(firmware) = taken.new_firmware {
-                    tracing::warn!("{id}: new firmware {firmware}: its figures may mean another thing");
+                    tracing::warn!(
+                        "{id}: new firmware {firmware}: its figures may mean another thing"
+                    );
                 }
                 self.note(refusal(&telemetry, taken.step));
                 self.telemetry = Some(telemetry);
-                if taken.scope_changed { Step::NewEpoch { length: Duration::ZERO } } else { taken.step }
+                if taken.scope_changed {
+                    Step::NewEpoch { length: Duration::ZERO }
+                } else {
+                    taken.step
+                }
             }
             Err(error) => {
                 let step = self.meter.failed(error.gap(), at);

@@ -44,7 +44,7 @@ pub struct Standing {
 
 /// The task.
 #[derive(Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// Where to report.
     pub pool: Pool,
     /// For whom, at most [`WORKERS`].
@@ -75,7 +75,7 @@ struct Talk<'a> {
 
 impl Link {
     /// Reports until cancelled.
-    pub async fn run(self, cancel: CancellationToken) {
+    pub(crate) async fn run(self, cancel: CancellationToken) {
         let mut backoff = Backoff::new();
         while !cancel.is_cancelled() {
             let ended = self.connection(&cancel).await;
@@ -130,9 +130,10 @@ impl Link {
 impl<'a> Talk<'a> {
     fn new(link: &'a Link) -> Self {
         let now = link.clock.now();
-        let (first, others) = link.workers.split_first().map_or(("", &[][..]), |(first, others)| {
-            (first.as_str(), others)
-        });
+        let (first, others) = link
+            .workers
+            .split_first()
+            .map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
         let settings = ClientSettings {
             user: first.to_owned(),
             password: link.pool.password.expose().to_owned(),
@@ -174,7 +175,10 @@ impl<'a> Talk<'a> {
 
     fn next_deadline(&self) -> Duration {
         let silence = self.heard_at + SILENCE_LIMIT;
-        [self.session.next_timeout(), self.report_at].into_iter().flatten().fold(silence, Duration::min)
+        [self.session.next_timeout(), self.report_at]
+            .into_iter()
+            .flatten()
+            .fold(silence, Duration::min)
     }
 
     fn keep_time(&mut self) -> Result<(), String> {

@@ -48,7 +48,7 @@ async fn ask_all(config: &Config) -> Vec<Said> {
 fn as_value(device: &Device, said: &Result<Telemetry, PollError>) -> Value {
     let mut value = json!({
         "name": device.wiring.id.as_str(),
-        "driver": device.driver.as_str(),
+        "driver": device.interface.as_str(),
         "host": device.place.host,
         "port": device.place.port,
         "worker": device.worker,

@@ -5,9 +5,9 @@
 //! is handed on: [`super::farm`] can wait for one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use energy::counter::GapReason;
+use energy::device::modbus::Asked;
 use energy::device::{Request, Telemetry, Unreadable};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::sleep;
@@ -20,6 +20,8 @@ use crate::clock::Clock;
 
 /// Devices asked at a time: each takes a socket.
 pub const AT_A_TIME: usize = 64;
+/// Numbers of a turn's requests: each turn has its own, so that a late answer is known for one.
+const NUMBERS: u16 = 16;
 
 /// One device's task.
 #[derive(Debug)]
@@ -102,7 +104,7 @@ impl Poller {
     }
 }
 
-/// Asks a device everything that its driver wants to know, one question after the other.
+/// Asks a device everything that its interface wants to know, one question after the other.
 ///
 /// # Errors
 /// Why it says nothing: of the first question where none was answered.
@@ -111,7 +113,9 @@ pub async fn poll(asker: &Asker, device: &Device, number: u16) -> Result<Telemet
     log_in(asker, device, &mut place).await?;
     let mut answers = Vec::new();
     let mut first_error = None;
-    for request in device.driver.requests() {
+    let asked = Asked { unit: place.unit, transaction: number.wrapping_mul(NUMBERS) };
+    for (request, at) in device.interface.requests().into_iter().zip(0_u16..) {
+        let number = asked.transaction.wrapping_add(at);
         let asked = match wanted(&request, device) {
             true => asker.ask(&place, &request, number).await.map(Some),
             false => Ok(None),
@@ -130,7 +134,7 @@ pub async fn poll(asker: &Asker, device: &Device, number: u16) -> Result<Telemet
         }
     }
     let answers: Vec<Option<&[u8]>> = answers.iter().map(Option::as_deref).collect();
-    match (device.driver.read(number, &answers), first_error) {
+    match (device.interface.read(asked, &answers), first_error) {
         (Err(Unreadable::Silent), Some(error)) => Err(error.into()),
         (read, _) => Ok(read?),
     }
@@ -139,7 +143,7 @@ pub async fn poll(asker: &Asker, device: &Device, number: u16) -> Result<Telemet
 /// A page of a device that mainly speaks otherwise wants a login; without one it is not asked.
 fn wanted(request: &Request, device: &Device) -> bool {
     !matches!(request, Request::Http { .. })
-        || device.driver.is_web()
+        || device.interface.is_web()
         || device.place.password.is_some()
 }
 
@@ -148,16 +152,10 @@ async fn log_in(asker: &Asker, device: &Device, place: &mut Place) -> Result<(),
     let (Some(user), Some(password)) = (&device.place.user, &device.place.password) else {
         return Ok(());
     };
-    let Some(request) = device.driver.login(user, password.expose()) else { return Ok(()) };
+    let Some(request) = device.interface.login(user, password.expose()) else { return Ok(()) };
     place.user = None;
     place.password = None;
     let answer = asker.ask(place, &request, 0).await?;
-    place.password = Some(config::Secret::new(device.driver.token(&answer)?));
+    place.password = Some(config::Secret::new(device.interface.token(&answer)?));
     Ok(())
-}
-
-/// Between a device's questions nothing is waited for; this is what one turn may take in all.
-#[must_use]
-pub fn turn_takes_at_most(patience: Duration, questions: usize) -> Duration {
-    patience.saturating_mul(u32::try_from(questions).unwrap_or(u32::MAX).saturating_add(1))
 }

@@ -11,15 +11,19 @@ use std::time::Duration;
 
 use config::{Effective, Reader, Section, Source, Value, parse};
 use energy::calibration::Calibration;
-use energy::device::driver::Driver;
+use energy::device::interface::{Interface, Options};
 use energy::device::meter::Wiring;
+use energy::device::modbus::Map;
+use energy::device::redfish::Place;
 use energy::meter::{MeterId, Scope};
 
-use super::ask::Place;
+use super::ask;
 use crate::error::Failure;
 use crate::settings::pools;
 use crate::upstream::Pool;
 use crate::upstream::tls::Fingerprint;
+
+mod registers;
 
 /// Devices of one agent: each is asked every interval, and a farm of more has more agents.
 pub const DEVICES_MAX: usize = 4_096;
@@ -51,9 +55,9 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Device {
     /// How to speak to it.
-    pub driver: Driver,
+    pub interface: Interface,
     /// Where it is.
-    pub place: Place,
+    pub place: ask::Place,
     /// Its meter's name, and how it is wired.
     pub wiring: Wiring,
     /// The worker that it is reported for.
@@ -134,12 +138,8 @@ fn device(
     names: &mut BTreeSet<String>,
 ) -> Option<Device> {
     let name = section.required("name", parse::text_as(meter_name, "a meter's name"));
-    let driver = section.required("driver", driver);
-    let channel = section.or("channel", "0", parse::u64_in(0..=255));
-    let driver = driver.zip(channel).map(|(driver, channel)| {
-        driver.with_channel(u8::try_from(channel).unwrap_or(u8::MAX))
-    });
-    let place = place(section, driver.as_ref());
+    let interface = interface(section);
+    let place = place(section, interface.as_ref());
     let worker = section.optional("worker", parse::text_as(worker_name, "a user name"));
     let words = Scope::ALL.map(|scope| (scope.as_str(), scope));
     let scope = section.optional("scope", parse::one_of(&words));
@@ -153,11 +153,32 @@ fn device(
     }
     let interval = interval?.unwrap_or(every);
     let wiring = Wiring { id, interval, scope: scope?, calibration: calibration? };
-    Some(Device { driver: driver?, place: place?, wiring, worker: worker?, counts: counts? })
+    Some(Device { interface: interface?, place: place?, wiring, worker: worker?, counts: counts? })
+}
+
+/// How a device is spoken to.
+fn interface(section: &mut Section<'_>) -> Option<Interface> {
+    let driver = section.required("driver", driver);
+    let channel = section.or("channel", "0", parse::u64_in(0..=255));
+    let chassis = section.or("chassis", "\"1\"", parse::string());
+    let control = section.optional("control", parse::string());
+    let map = section.optional("model", map);
+    let registers = registers::read(section);
+    let (driver, map, registers): (&'static str, _, _) = (driver?, map?, registers?);
+    let options = Options {
+        channel: u8::try_from(channel?).unwrap_or(u8::MAX),
+        redfish: Place { chassis: chassis?, control: control?, supplies: Vec::new() },
+        map: registers.or(map),
+    };
+    let interface = Interface::named(driver, options);
+    if interface.is_none() {
+        section.problem("model", "modbus wants a model that is known, or [device.registers]");
+    }
+    interface
 }
 
 /// Where a device is.
-fn place(section: &mut Section<'_>, driver: Option<&Driver>) -> Option<Place> {
+fn place(section: &mut Section<'_>, interface: Option<&Interface>) -> Option<ask::Place> {
     let host = section.required("host", parse::string());
     let port = section.optional("port", parse::u64_in(1..=65_535));
     let tls = section.or("tls", "false", parse::boolean());
@@ -168,14 +189,15 @@ fn place(section: &mut Section<'_>, driver: Option<&Driver>) -> Option<Place> {
     let unit = section.or("unit", "1", parse::u64_in(0..=255));
     let (tls, fingerprint, port) = (tls?, fingerprint?, port?);
     if fingerprint.is_some() && !tls {
-        section.problem("tls_fingerprint", "only a device asked with tls = true shows a certificate");
+        section
+            .problem("tls_fingerprint", "only a device asked with tls = true shows a certificate");
         return None;
     }
-    let driver = driver?;
-    let usual = if tls { 443 } else { driver.port() };
+    let interface = interface?;
+    let usual = if tls { 443 } else { interface.port() };
     let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(usual);
-    let web_port = if driver.is_web() { port } else { 80 };
-    Some(Place {
+    let web_port = if interface.is_web() { port } else { 80 };
+    Some(ask::Place {
         host: host?,
         port,
         web_port,
@@ -242,15 +264,20 @@ fn settle_counts(reader: &mut Reader, devices: &mut [Device]) -> Option<()> {
     Some(())
 }
 
-fn driver(value: &Value) -> Result<Driver, String> {
-    let known = value.as_str().and_then(Driver::parse);
-    known.ok_or_else(|| format!("one of {}", Driver::names().join(", ")))
+fn driver(value: &Value) -> Result<&'static str, String> {
+    let known = value.as_str().and_then(|name| Interface::names().find(|known| *known == name));
+    let names = || Interface::names().collect::<Vec<_>>().join(", ");
+    known.ok_or_else(|| format!("one of {}", names()))
+}
+
+fn map(value: &Value) -> Result<Map, String> {
+    let known = value.as_str().and_then(Map::named);
+    known.ok_or_else(|| format!("one of {}", Map::NAMES.join(", ")))
 }
 
 fn meter_name(text: &str) -> Result<MeterId, String> {
-    MeterId::new(text).ok_or_else(|| {
-        format!("{text:?} is no meter's name: up to 64 of A-Z a-z 0-9 . _ : / + -")
-    })
+    MeterId::new(text)
+        .ok_or_else(|| format!("{text:?} is no meter's name: up to 64 of A-Z a-z 0-9 . _ : / + -"))
 }
 
 fn worker_name(text: &str) -> Result<String, String> {

@@ -101,7 +101,7 @@ fn device(entry: &Entry) -> Value {
         gaps.map(|(why, length)| (why.as_str().to_owned(), length.as_secs_f64().into())).collect();
     json!({
         "name": entry.meter.id().as_str(),
-        "driver": entry.device.driver.as_str(),
+        "driver": entry.device.interface.as_str(),
         "worker": entry.device.worker,
         "counts": entry.device.counts,
         "state": state(entry.state),

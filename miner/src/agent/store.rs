@@ -74,7 +74,9 @@ pub enum StoreError {
     #[error("state file {0}: another agent is using it")]
     Taken(PathBuf),
     /// It holds something else.
-    #[error("state file {path}: {reason}; move it away to begin anew, which the pool sees as a gap")]
+    #[error(
+        "state file {path}: {reason}; move it away to begin anew, which the pool sees as a gap"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -337,7 +339,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/agent.json");
         let (store, nothing, axis) = Store::open(&path, moment(5, 1_000)).unwrap();
-        assert_eq!((nothing, axis.at(moment(5, 1_000))), (Saved::default(), Duration::from_secs(5)));
+        assert_eq!(
+            (nothing, axis.at(moment(5, 1_000))),
+            (Saved::default(), Duration::from_secs(5))
+        );
         store.save(&saved(), axis, moment(65, 1_060)).unwrap();
         assert!(matches!(Store::open(&path, moment(0, 0)), Err(StoreError::Taken(_))));
         drop(store);
@@ -359,7 +364,11 @@ mod tests {
     fn a_file_that_is_none_of_ours_is_named_and_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.json");
-        for text in ["", "{}", "{\"version\":2,\"at\":0,\"unix\":0,\"pool\":null,\"meters\":{},\"series\":{}}"] {
+        for text in [
+            "",
+            "{}",
+            "{\"version\":2,\"at\":0,\"unix\":0,\"pool\":null,\"meters\":{},\"series\":{}}",
+        ] {
             fs::write(&path, text).unwrap();
             let error = Store::open(&path, moment(0, 0)).unwrap_err();
             assert!(error.to_string().contains("agent.json"), "{error}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use energy::device::driver::Driver;
+use energy::device::interface::Interface;
 use energy::device::meter::{DeviceMeter, Wiring};
 use energy::device::{Figure, Identity, Quantity, Telemetry};
 use energy::meter::{Kind, MeterId, Scope, Tier};
@@ -51,10 +51,10 @@ pub(crate) fn entry(name: &str, joules: u64) -> Entry {
         password: None,
         unit: 1,
     };
-    let driver = Driver::parse("tasmota").unwrap();
+    let interface = Interface::Tasmota(0);
     let worker = Some(format!("addr.{name}"));
     Entry {
-        device: Device { driver, place, wiring, worker, counts: true },
+        device: Device { interface, place, wiring, worker, counts: true },
         meter,
         state: State::Good,
         sampled_at: Some(UnixMillis::new(1_795_309_039_123)),

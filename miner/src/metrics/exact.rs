@@ -150,7 +150,13 @@ fn per_terahash(out: &mut String, snapshot: &Snapshot) {
 }
 
 /// Prints a family; one without samples is left out.
-pub(crate) fn family(out: &mut String, name: &str, kind: &str, help: &str, samples: Vec<Sample<'_>>) {
+pub(crate) fn family(
+    out: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    samples: Vec<Sample<'_>>,
+) {
     if samples.is_empty() {
         return;
     }

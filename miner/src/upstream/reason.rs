@@ -16,7 +16,7 @@ pub(super) enum Stage {
 }
 
 /// Of a socket's error.
-pub(super) fn of_io(error: &io::Error) -> String {
+pub(crate) fn of_io(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::ConnectionRefused {
         "connection refused: nothing listens there".to_owned()

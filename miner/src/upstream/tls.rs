@@ -67,7 +67,7 @@ enum Trust {
 struct Refused(String);
 
 /// The authorities that browsers know, as they are built into this program.
-pub(super) fn authorities() -> RootCertStore {
+pub(crate) fn authorities() -> RootCertStore {
     webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
 }
 

@@ -184,7 +184,9 @@ impl Books {
         assert!(self.said.shares.len() >= self.answered);
         let bare = crate::count(&report["without_header"]);
         if std::env::var_os("WATTPROOF_KILLS").is_some() {
-            writeln!(std::io::stderr(), "{shares} shares, {bare} of them without header").unwrap();
+            let line = format!("{shares} shares, {bare} of them without header");
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "{line}").unwrap();
         }
         bare
     }

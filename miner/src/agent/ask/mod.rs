@@ -14,6 +14,7 @@ use std::time::Duration;
 use config::Secret;
 use energy::counter::GapReason;
 use energy::device::Request;
+use energy::device::modbus::{Asked, frame as modbus_frame};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -49,8 +50,8 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     /// It said nothing in time.
-    #[error("no answer within {0:.1} s")]
-    Late(f64),
+    #[error("no answer within {:.1} s", .0.as_secs_f64())]
+    Late(Duration),
     /// It could not be reached, or hung up.
     #[error("{0}")]
     Lost(String),
@@ -107,15 +108,16 @@ impl Asker {
                 }
                 Request::Http { path } => http::ask(&self.tls, place, path, None).await,
                 Request::Post { path, body } => {
-                    http::ask(&self.tls, place, path, Some(body)).await
+                    http::ask(&self.tls, place, path, Some(&body.0)).await
                 }
                 Request::Snmp { objects } => datagram::ask(place, objects, number).await,
-                Request::Modbus { start, count } => {
-                    modbus::ask(place, *start, *count, number).await
+                Request::Modbus { table, start, count } => {
+                    let asked = Asked { unit: place.unit, transaction: number };
+                    modbus::ask(place, &modbus_frame(asked, *table, *start, *count)).await
                 }
             }
         };
-        let late = |_| AskError::Late(self.limit.as_secs_f64());
+        let late = |_| AskError::Late(self.limit);
         timeout(self.limit, Box::pin(asking)).await.map_err(late)?
     }
 }

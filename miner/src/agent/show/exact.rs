@@ -29,7 +29,8 @@ fn energy(out: &mut String, entries: &[Entry]) {
     let help = "Energy counted by the meter since it was first asked, over restarts.";
     family(out, "wattproof_energy_joules_total", "counter", help, joules.collect());
 
-    let power = entries.iter().filter_map(|entry| Some((meter(entry), watts(entry.meter.power()?))));
+    let power =
+        entries.iter().filter_map(|entry| Some((meter(entry), watts(entry.meter.power()?))));
     let help = "Power that the device said last.";
     family(out, "wattproof_energy_power_watts", "gauge", help, power.collect());
 
@@ -53,9 +54,8 @@ fn energy(out: &mut String, entries: &[Entry]) {
 }
 
 fn claims(out: &mut String, entries: &[Entry]) {
-    let up = entries
-        .iter()
-        .map(|entry| (meter(entry), u8::from(entry.error.is_none()).to_string()));
+    let up =
+        entries.iter().map(|entry| (meter(entry), u8::from(entry.error.is_none()).to_string()));
     let help = "Whether the device's last answer had a figure.";
     family(out, "wattproof_agent_device_up", "gauge", help, up.collect());
 

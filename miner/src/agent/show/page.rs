@@ -67,8 +67,10 @@ fn devices(html: &mut String, entries: &[Entry]) {
     );
     for entry in entries {
         let bad = if entry.error.is_some() { " class=bad" } else { "" };
-        let watts =
-            entry.meter.power().map_or("\u{2013}".to_owned(), |p| format!("{:.1} W", p.watts_f64()));
+        let watts = entry
+            .meter
+            .power()
+            .map_or("\u{2013}".to_owned(), |p| format!("{:.1} W", p.watts_f64()));
         let tier = entry.meter.spec().map_or("\u{2013}", |spec| spec.tier.as_str());
         let worker = entry.device.worker.as_deref().unwrap_or("for nobody");
         write(
@@ -90,7 +92,7 @@ fn devices(html: &mut String, entries: &[Entry]) {
 
 fn device(entry: &Entry) -> String {
     let Some(said) = &entry.telemetry else {
-        return escape(entry.device.driver.as_str());
+        return escape(entry.device.interface.as_str());
     };
     let identity = &said.identity;
     let model = identity.model.as_deref().unwrap_or_default();

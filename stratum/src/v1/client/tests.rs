@@ -275,7 +275,10 @@ fn what_is_never_answered_is_given_up() {
         [ClientEvent::Verdict { token: of, result: Err(_), .. }] if of == token
     ));
     session.timeout(moment(41));
-    assert!(matches!(events(&mut session)[..], [ClientEvent::EnergyVerdict { result: Err(_), .. }]));
+    assert!(matches!(
+        events(&mut session)[..],
+        [ClientEvent::EnergyVerdict { result: Err(_), .. }]
+    ));
     assert_eq!((session.next_timeout(), session.unanswered_requests()), (None, 0));
 
     let mut silent = connect();
