@@ -108,8 +108,9 @@ pub enum Step {
 pub struct Taking {
     /// The meters, in the report's order.
     pub meters: Vec<Taken>,
-    /// The claimed hashes that are new.
-    pub hashes: Hashes,
+    /// The claimed hashes that are new; `None` where the report goes on from no known total of them
+    /// (the first, a new epoch, or no claim at all).
+    pub hashes: Option<Hashes>,
 }
 
 /// What a weighed report makes of a worker's meters: see [`Book::weigh`].
@@ -319,26 +320,22 @@ impl Worker {
         Ok(Taken { meter: meter.clone(), credited, counted: false, step, since, gap })
     }
 
-    fn take_hashes(&mut self, report: &EnergyReport) -> Result<Hashes, Refusal> {
-        let Some(now) = report.hashes else { return Ok(Hashes::ZERO) };
+    fn take_hashes(&mut self, report: &EnergyReport) -> Result<Option<Hashes>, Refusal> {
+        let Some(now) = report.hashes else { return Ok(None) };
         let Some((last, last_at)) = self.hashes.filter(|(last, _)| last.epoch >= now.epoch) else {
             self.hashes = Some((now, report.at));
-            return Ok(Hashes::ZERO);
+            return Ok(None);
         };
         if now.epoch < last.epoch {
-            return Ok(Hashes::ZERO);
+            return Ok(None);
         }
         let Some(rise) = now.total.checked_sub(last.total) else {
             let (epoch, last, now) = (now.epoch, last.total.get(), now.total.get());
             let fell = report.at > last_at;
-            return if fell {
-                Err(Refusal::HashesFell { epoch, last, now })
-            } else {
-                Ok(Hashes::ZERO)
-            };
+            return if fell { Err(Refusal::HashesFell { epoch, last, now }) } else { Ok(None) };
         };
         self.hashes = Some((now, report.at.max(last_at)));
-        Ok(rise)
+        Ok(Some(rise))
     }
 
     /// Rules 4 and 5.

@@ -20,8 +20,7 @@ pub(super) fn cut(text: &str) -> String {
 
 /// An answer as JSON. Devices end theirs with zero bytes and line ends, which are passed over.
 pub(super) fn json(command: &str, bytes: &[u8]) -> Result<Value, Unreadable> {
-    let malformed =
-        |reason: String| Unreadable::Malformed { command: command.to_owned(), reason };
+    let malformed = |reason: String| Unreadable::Malformed { command: command.to_owned(), reason };
     if bytes.len() > LONGEST {
         return Err(malformed(format!("{} bytes, which no such device sends", bytes.len())));
     }
@@ -69,7 +68,12 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
 impl Telemetry {
     /// A power that stands in `field`, in watts; `None` where there is no such field, and where what
     /// stands there is refused, which is noted. `most` is more than such a device draws.
-    pub(super) fn power(&mut self, field: &str, value: &Value, most: MilliWatts) -> Option<MilliWatts> {
+    pub(super) fn power(
+        &mut self,
+        field: &str,
+        value: &Value,
+        most: MilliWatts,
+    ) -> Option<MilliWatts> {
         if value.is_null() {
             return None;
         }
