@@ -66,7 +66,6 @@ impl Ledger {
     /// # Errors
     /// When the worker is unknown or the store fails.
     pub fn metered(&self, worker: WorkerId) -> Result<MeteredWorker, LedgerError> {
-        check_worker(self.store.state()?, worker)?;
         self.store.query("reading a worker's energy", |ask| ask.metered(worker))
     }
 
