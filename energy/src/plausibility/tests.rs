@@ -208,6 +208,47 @@ fn recorded_devices_claim_what_they_prove() {
     assert_eq!(flags(&windows, None, Some("Whatsminer M20S")), []);
 }
 
+/// Every figure of the example in `docs/energy.md`.
+#[test]
+fn the_documented_example_is_what_is_computed() {
+    let each = Work::new(290_871_743_000_000);
+    let mut proven = Proven::default();
+    (0..2_338).for_each(|_| proven.add(each));
+    let joules = MicroJoules::new(3_417 * 10_154 * 1_000_000);
+    let window = Stretch {
+        covered: Duration::from_secs(10_154),
+        joules,
+        doubtful: joules.joules_f64() * 1e6 * 0.02,
+        proven,
+        claimed: Hashes::new(687_933_500_000_000_000),
+        beside_claimed: proven,
+    };
+    let mut windows = Windows::default();
+    windows.add(at(0), UnixMillis::new(at(0).get() + 10_154_000), window);
+    let work = proven.factors(Level::Shown);
+    let wider = proven.factors(Level::Verdict);
+    let (low, high) = window.interval(Level::Shown).unwrap();
+    let (least, most) = window.interval(Level::Verdict).unwrap();
+    let (claimed, claimed_low, claimed_high) = window.claimed_over_proven(Level::Shown).unwrap();
+    let page = include_str!("../../../docs/energy.md");
+    let other = flags(&windows, None, Some("Whatsminer M30S"));
+    assert_eq!(other[0].kind, Kind::Inconsistent);
+    let figures = [
+        format!("{} J", joules.joules()),
+        format!("{} hashes", proven.work.get()),
+        format!("{} J/TH", window.per_terahash().unwrap()),
+        format!("{:.4} and {:.4} times", work.low, work.high),
+        format!("{:.4} and {:.4} times", wider.low, wider.high),
+        format!("{low:.2} to {high:.2} J/TH"),
+        format!("{least:.2} to {most:.2} J/TH"),
+        format!("{claimed:.4} ({claimed_low:.4} to {claimed_high:.4}) times"),
+        format!("> {}", other[0].reason),
+    ];
+    let missing = Vec::from_iter(figures.iter().filter(|figure| !page.contains(*figure)));
+    assert!(missing.is_empty(), "not in docs/energy.md: {missing:#?}");
+    assert_eq!(flags(&windows, None, Some("Whatsminer M20S")), []);
+}
+
 #[test]
 fn hashes_that_no_share_proves_are_flagged() {
     let boasts = Rig { claimed_over_proven: 1.5, ..RIG };
