@@ -108,9 +108,19 @@ pub enum Step {
 pub struct Taking {
     /// The meters, in the report's order.
     pub meters: Vec<Taken>,
-    /// The claimed hashes that are new; `None` where the report goes on from no known total of them
-    /// (the first, a new epoch, or no claim at all).
-    pub hashes: Option<Hashes>,
+    /// What it says of the miner's own count of hashes.
+    pub hashes: HashStep,
+}
+
+/// What a report's claimed hashes did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashStep {
+    /// None are claimed, or only some that are older than the last.
+    Nothing,
+    /// The first, or the first of a new epoch: what was done since the last report is not known.
+    Baseline,
+    /// They went on from the last by so many.
+    Advanced(Hashes),
 }
 
 /// What a weighed report makes of a worker's meters: see [`Book::weigh`].
@@ -186,6 +196,17 @@ pub struct Row {
     pub total: MicroJoules,
     /// When that was, by the pool's clock.
     pub heard_at: UnixMillis,
+}
+
+impl HashStep {
+    /// The claimed hashes that are new.
+    #[must_use]
+    pub const fn added(self) -> Hashes {
+        match self {
+            Self::Nothing | Self::Baseline => Hashes::ZERO,
+            Self::Advanced(hashes) => hashes,
+        }
+    }
 }
 
 impl Book {
@@ -320,22 +341,26 @@ impl Worker {
         Ok(Taken { meter: meter.clone(), credited, counted: false, step, since, gap })
     }
 
-    fn take_hashes(&mut self, report: &EnergyReport) -> Result<Option<Hashes>, Refusal> {
-        let Some(now) = report.hashes else { return Ok(None) };
+    fn take_hashes(&mut self, report: &EnergyReport) -> Result<HashStep, Refusal> {
+        let Some(now) = report.hashes else { return Ok(HashStep::Nothing) };
         let Some((last, last_at)) = self.hashes.filter(|(last, _)| last.epoch >= now.epoch) else {
             self.hashes = Some((now, report.at));
-            return Ok(None);
+            return Ok(HashStep::Baseline);
         };
         if now.epoch < last.epoch {
-            return Ok(None);
+            return Ok(HashStep::Nothing);
         }
         let Some(rise) = now.total.checked_sub(last.total) else {
             let (epoch, last, now) = (now.epoch, last.total.get(), now.total.get());
             let fell = report.at > last_at;
-            return if fell { Err(Refusal::HashesFell { epoch, last, now }) } else { Ok(None) };
+            return if fell {
+                Err(Refusal::HashesFell { epoch, last, now })
+            } else {
+                Ok(HashStep::Nothing)
+            };
         };
         self.hashes = Some((now, report.at.max(last_at)));
-        Ok(Some(rise))
+        Ok(HashStep::Advanced(rise))
     }
 
     /// Rules 4 and 5.

@@ -29,8 +29,10 @@ pub struct Factors {
     pub high: f64,
 }
 
-/// From this shape on the quantile of Wilson and Hilferty is right to six digits.
-const LARGE: f64 = 1_000.0;
+/// From this shape on the quantile of Wilson and Hilferty is right to five digits.
+const LARGE: f64 = 250.0;
+/// Nearer than this part of itself a quantile is not looked for.
+const CLOSE: f64 = 1e-8;
 /// Steps of a sum, and of the search for a quantile: none takes as many.
 const STEPS_MAX: u32 = 10_000;
 /// What is below this part of a figure is not looked for.
@@ -120,7 +122,7 @@ fn quantile(shape: f64, level: Level, upper: bool) -> f64 {
         if middle > low && middle < high {
             *(if past(middle) { &mut high } else { &mut low }) = middle;
         }
-        if high - low <= 1e-9 * high {
+        if high - low <= CLOSE * high {
             break;
         }
         middle = if step == 0 { near + close } else { f64::midpoint(low, high) };

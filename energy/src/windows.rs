@@ -222,8 +222,14 @@ impl Stretch {
     /// nothing was proven. `None` while no work is covered.
     #[must_use]
     pub fn interval(&self, level: Level) -> Option<(f64, f64)> {
+        self.interval_beside(self.proven.factors(level), level)
+    }
+
+    /// The same, where the interval of its work is known already.
+    #[must_use]
+    pub fn interval_beside(&self, work: Factors, level: Level) -> Option<(f64, f64)> {
         let ratio = self.per_terahash()?.value_f64();
-        let factors = Factors::of_ratio(self.uncertainty(), self.proven.factors(level), level);
+        let factors = Factors::of_ratio(self.uncertainty(), work, level);
         Some((ratio * factors.low, ratio * factors.high))
     }
 

@@ -101,7 +101,7 @@ impl EnergyDesk {
         let (taking, change) =
             self.book.weigh(worker.get(), &signed, at).map_err(|refusal| refusal.to_string())?;
         let claimed = signed.report().hashes.as_ref().map(|hashes| hashes.total);
-        let heard = Heard::of(&taking, claimed.is_some());
+        let heard = Heard::of(&taking);
         let before = ledger.metered(worker).map_err(broken)?;
         let readings = taking.meters.into_iter().filter(|taken| taken.step != Step::Late);
         let readings: Vec<Reading> =

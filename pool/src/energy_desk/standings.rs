@@ -18,7 +18,7 @@ use std::{
 
 use defences::{Defence, stands};
 use energy::{
-    book::{Step, Taken, Taking},
+    book::{HashStep, Step, Taken, Taking},
     efficiency::Device,
     meter::PPM,
     plausibility::{self, Facts, Flag, Kind},
@@ -26,7 +26,7 @@ use energy::{
     windows::{Proven, Span, Stretch, Windows},
 };
 use ledger::{MeteredWorker, WorkerId};
-use units::{Hashes, MicroJoules, UnixMillis, Work};
+use units::{MicroJoules, UnixMillis, Work};
 
 use super::MAX_WORKERS;
 
@@ -57,7 +57,7 @@ pub struct Standing {
 }
 
 /// What a report brought, as far as windows go.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Heard {
     /// Since when the counted meters that go on have counted; `None` where none does.
     since: Option<UnixMillis>,
@@ -65,10 +65,8 @@ pub(super) struct Heard {
     doubtful: f64,
     /// Whether a counted meter began, or began anew.
     epoch: bool,
-    /// The hashes that are new, where they go on from a known total.
-    hashes: Option<Hashes>,
-    /// Whether it claims hashes.
-    claims: bool,
+    /// The miner's own count.
+    hashes: HashStep,
 }
 
 /// Keeps the standings.
@@ -104,15 +102,14 @@ struct Voice {
 }
 
 impl Heard {
-    /// Of a report that was weighed; `claims` says whether it claims hashes.
-    pub(super) fn of(taking: &Taking, claims: bool) -> Self {
+    /// Of a report that was weighed.
+    pub(super) fn of(taking: &Taking) -> Self {
         let counted = || taking.meters.iter().filter(|taken| taken.counted);
         Self {
             since: counted().filter_map(|taken| taken.since).min(),
             doubtful: counted().map(doubtful).sum(),
             epoch: counted().any(|taken| matches!(taken.step, Step::First | Step::NewEpoch)),
             hashes: taking.hashes,
-            claims,
         }
     }
 }
@@ -226,16 +223,20 @@ impl Tracked {
             self.uncovered = Proven::default();
             self.covered_until = at;
         }
-        if let Some(hashes) = heard.hashes {
-            since = since.min(self.claimed_until);
-            stretch.claimed = hashes;
-            stretch.beside_claimed = core::mem::take(&mut self.unclaimed);
-            self.claimed_until = at;
-        } else if heard.claims {
-            self.unclaimed = Proven::default();
-            self.claimed_until = at;
+        match heard.hashes {
+            HashStep::Advanced(hashes) => {
+                since = since.min(self.claimed_until);
+                stretch.claimed = hashes;
+                stretch.beside_claimed = core::mem::take(&mut self.unclaimed);
+                self.claimed_until = at;
+            }
+            HashStep::Baseline => {
+                self.unclaimed = Proven::default();
+                self.claimed_until = at;
+            }
+            HashStep::Nothing => {}
         }
-        if heard.since.is_some() || heard.hashes.is_some() {
+        if heard.since.is_some() || matches!(heard.hashes, HashStep::Advanced(_)) {
             self.windows.add(since, at, stretch);
         }
     }
@@ -295,7 +296,13 @@ fn added<'a>(flags: &'a [Flag], others: &'a [Flag]) -> impl Iterator<Item = &'a 
 
 #[cfg(test)]
 mod tests {
+    use units::Hashes;
+
     use super::*;
+
+    const NOTHING: Heard =
+        Heard { since: None, doubtful: 0.0, epoch: false, hashes: HashStep::Nothing };
+    const ANEW: Heard = Heard { epoch: true, hashes: HashStep::Baseline, ..NOTHING };
 
     fn at(minute: u64) -> UnixMillis {
         UnixMillis::new(1_800_000_000_000 + minute * 60_000)
@@ -319,9 +326,8 @@ mod tests {
             (0..10).for_each(|_| keeper.count(rig, Work::new(SHARE)));
             let heard = Heard {
                 since: Some(at(minute)),
-                hashes: Some(Hashes::new(SHARE * 10)),
-                claims: true,
-                ..Heard::default()
+                hashes: HashStep::Advanced(Hashes::new(SHARE * 10)),
+                ..NOTHING
             };
             let ends = (&sums(0, 0), &sums(joules, SHARE * 10));
             keeper.note(rig, &heard, ends, at(minute + 1));
@@ -342,8 +348,7 @@ mod tests {
         let rig = WorkerId::new(1);
         // Before the first report nothing is counted, and that report is where windows begin.
         keeper.count(rig, Work::new(SHARE));
-        let first = Heard { epoch: true, claims: true, ..Heard::default() };
-        keeper.note(rig, &first, (&sums(0, 0), &sums(0, 0)), at(0));
+        keeper.note(rig, &ANEW, (&sums(0, 0), &sums(0, 0)), at(0));
         let standing = of_rig(&mut keeper, 0);
         assert_eq!((standing.windows, kinds(&standing)), ([None; 3], vec![Kind::StartUp]));
         run(&mut keeper, 0..30, 30_000);
@@ -364,8 +369,7 @@ mod tests {
         let rig = WorkerId::new(1);
         run(&mut keeper, 0..20, 30_000);
         (0..500).for_each(|_| keeper.count(rig, Work::new(SHARE)));
-        let anew = Heard { epoch: true, claims: true, ..Heard::default() };
-        keeper.note(rig, &anew, (&sums(0, 0), &sums(0, 0)), at(25));
+        keeper.note(rig, &ANEW, (&sums(0, 0), &sums(0, 0)), at(25));
         assert_eq!(kinds(&of_rig(&mut keeper, 25)), [Kind::StartUp]);
         run(&mut keeper, 25..36, 30_000);
         let standing = of_rig(&mut keeper, 36);
@@ -373,6 +377,26 @@ mod tests {
         let hour = standing.windows[1].unwrap();
         assert_eq!((hour.covered.as_secs() / 60, hour.proven.shares), (30, 300));
         assert_eq!(hour.per_terahash().unwrap().to_string(), "30.000000");
+    }
+
+    /// A report that was held up, or came twice, changes nothing of what is held against claims.
+    #[test]
+    fn a_late_report_loses_no_shares() {
+        let mut keeper = Keeper::default();
+        let rig = WorkerId::new(1);
+        run(&mut keeper, 0..30, 30_000);
+        for minute in 30..60 {
+            (0..5).for_each(|_| keeper.count(rig, Work::new(SHARE)));
+            keeper.note(rig, &NOTHING, (&sums(0, 0), &sums(0, 0)), at(minute));
+            (0..5).for_each(|_| keeper.count(rig, Work::new(SHARE)));
+            let hashes = HashStep::Advanced(Hashes::new(SHARE * 10));
+            let heard = Heard { since: Some(at(minute)), hashes, ..NOTHING };
+            keeper.note(rig, &heard, (&sums(0, 0), &sums(30_000, SHARE * 10)), at(minute + 1));
+        }
+        let standing = of_rig(&mut keeper, 60);
+        assert_eq!(kinds(&standing), []);
+        let hour = standing.windows[1].unwrap();
+        assert_eq!((hour.proven.shares, hour.beside_claimed), (590, hour.proven));
     }
 
     #[test]
@@ -395,7 +419,7 @@ mod tests {
         let mut keeper = Keeper::default();
         for worker in 0..=u32::try_from(MAX_WORKERS).unwrap() {
             let ends = (&sums(0, 0), &sums(0, 0));
-            keeper.note(WorkerId::new(worker), &Heard::default(), ends, at(0));
+            keeper.note(WorkerId::new(worker), &NOTHING, ends, at(0));
         }
         assert_eq!(keeper.standings(at(1)).len(), MAX_WORKERS);
         assert!(keeper.standings(at(24 * 60 + 11)).is_empty() && keeper.workers.is_empty());

@@ -8,7 +8,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use energy::{
-    interval::Level,
+    interval::{Factors, Level},
     plausibility::{Flag, Kind},
     windows::{Span, Stretch},
 };
@@ -127,12 +127,11 @@ impl WindowsNow {
 fn shown_window(span: Span, sum: Option<&Stretch>, workers: u64) -> ShownWindow {
     // What only claims hashes has no joules: nothing unknown is a zero.
     let metered = sum.filter(|sum| !sum.covered.is_zero());
-    let interval = metered.and_then(|sum| sum.interval(Level::Shown));
-    let hashes = |part: fn(energy::interval::Factors) -> f64| {
-        let ends = |sum: &Stretch| {
-            whole(sum.proven.work.as_f64() * part(sum.proven.factors(Level::Shown)))
-        };
-        metered.and_then(ends)
+    let factors = metered.map(|sum| sum.proven.factors(Level::Shown));
+    let both = metered.zip(factors);
+    let interval = both.and_then(|(sum, work)| sum.interval_beside(work, Level::Shown));
+    let hashes = |part: fn(Factors) -> f64| {
+        both.and_then(|(sum, work)| whole(sum.proven.work.as_f64() * part(work)))
     };
     ShownWindow {
         window: span.as_str(),
