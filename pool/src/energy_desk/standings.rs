@@ -4,7 +4,7 @@
 //! Read [`Keeper::note`]: every report that was taken adds what the ledger credited for it, and the
 //! worker is judged anew. Shares are counted between reports, for how far their work may be off.
 //!
-//! All of it is memory, about 5 KB a worker at the most and for [`MAX_WORKERS`] of them: after a
+//! All of it is memory, about 7 KB a worker at the most and for [`MAX_WORKERS`] of them: after a
 //! restart, windows begin with each worker's first report. The ledger has what was credited.
 //! Deliberately not here: sums over workers, which are made when somebody asks (`http/standing.rs`).
 //!
