@@ -108,8 +108,19 @@ pub enum Step {
 pub struct Taking {
     /// The meters, in the report's order.
     pub meters: Vec<Taken>,
-    /// The claimed hashes that are new.
-    pub hashes: Hashes,
+    /// What it says of the miner's own count of hashes.
+    pub hashes: HashStep,
+}
+
+/// What a report's claimed hashes did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashStep {
+    /// None are claimed, or only some that are older than the last.
+    Nothing,
+    /// The first, or the first of a new epoch: what was done since the last report is not known.
+    Baseline,
+    /// They went on from the last by so many.
+    Advanced(Hashes),
 }
 
 /// What a weighed report makes of a worker's meters: see [`Book::weigh`].
@@ -185,6 +196,17 @@ pub struct Row {
     pub total: MicroJoules,
     /// When that was, by the pool's clock.
     pub heard_at: UnixMillis,
+}
+
+impl HashStep {
+    /// The claimed hashes that are new.
+    #[must_use]
+    pub const fn added(self) -> Hashes {
+        match self {
+            Self::Nothing | Self::Baseline => Hashes::ZERO,
+            Self::Advanced(hashes) => hashes,
+        }
+    }
 }
 
 impl Book {
@@ -319,14 +341,14 @@ impl Worker {
         Ok(Taken { meter: meter.clone(), credited, counted: false, step, since, gap })
     }
 
-    fn take_hashes(&mut self, report: &EnergyReport) -> Result<Hashes, Refusal> {
-        let Some(now) = report.hashes else { return Ok(Hashes::ZERO) };
+    fn take_hashes(&mut self, report: &EnergyReport) -> Result<HashStep, Refusal> {
+        let Some(now) = report.hashes else { return Ok(HashStep::Nothing) };
         let Some((last, last_at)) = self.hashes.filter(|(last, _)| last.epoch >= now.epoch) else {
             self.hashes = Some((now, report.at));
-            return Ok(Hashes::ZERO);
+            return Ok(HashStep::Baseline);
         };
         if now.epoch < last.epoch {
-            return Ok(Hashes::ZERO);
+            return Ok(HashStep::Nothing);
         }
         let Some(rise) = now.total.checked_sub(last.total) else {
             let (epoch, last, now) = (now.epoch, last.total.get(), now.total.get());
@@ -334,11 +356,11 @@ impl Worker {
             return if fell {
                 Err(Refusal::HashesFell { epoch, last, now })
             } else {
-                Ok(Hashes::ZERO)
+                Ok(HashStep::Nothing)
             };
         };
         self.hashes = Some((now, report.at.max(last_at)));
-        Ok(rise)
+        Ok(HashStep::Advanced(rise))
     }
 
     /// Rules 4 and 5.

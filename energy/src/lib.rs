@@ -3,8 +3,11 @@
 //! Read in this order: [`meter`] (what a meter is), [`counter`] (how readings become energy that
 //! only grows), [`rapl`] and [`model`] (two sources of readings for a processor), [`nvml`] and
 //! [`hwmon`] (two for a graphics board, which [`pci`] names), [`hwmon_chip`] (a chip of a mainboard),
-//! [`device`] (what meters and miners on the network answer), [`report`] (what a miner signs and a
-//! pool checks), [`book`] (what a pool credits), [`carbon`] and [`efficiency`] (what it makes of it).
+//! [`device`] (what meters and miners on the network answer) and [`calibration`] (how far that is
+//! off), [`report`] (what a miner signs and a pool checks), [`book`] (what a pool credits), [`windows`]
+//! (joules beside the work of the same time), [`interval`] (how far that work may be off),
+//! [`plausibility`] (what cannot be true of it), [`profile`] (an estimate for who reports nothing),
+//! [`carbon`] and [`efficiency`].
 //!
 //! What holds everywhere:
 //! - Energy is an integer of microjoules that never falls. Where it could not be measured there is
@@ -29,13 +32,17 @@ pub mod efficiency;
 pub mod hwmon;
 pub mod hwmon_chip;
 pub mod integrator;
+pub mod interval;
 pub mod meter;
 pub mod model;
 pub mod nvml;
 pub mod pci;
+pub mod plausibility;
+pub mod profile;
 pub mod rapl;
 pub mod report;
 mod table;
 pub mod tree;
+pub mod windows;
 
 pub use ed25519_dalek::SigningKey;

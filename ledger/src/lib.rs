@@ -83,6 +83,6 @@ pub use types::{
 };
 pub use view::{
     AccountLuck, AccountSummary, AccountView, Aggregate, AggregatesKept, Balance, BlockCounts,
-    BlockView, CreditView, EnergyHour, MeterView, OpenPayout, OutboxView, Payable, PayoutView,
-    Totals, UnresolvedBlock, VersionView, WorkerView,
+    BlockView, CreditView, EnergyHour, MeterView, MeteredWorker, OpenPayout, OutboxView, Payable,
+    PayoutView, Totals, UnresolvedBlock, VersionView, WorkerView,
 };

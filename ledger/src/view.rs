@@ -113,6 +113,19 @@ pub struct WorkerView {
     pub meters: Vec<MeterView>,
 }
 
+/// What the energy of one worker amounts to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeteredWorker {
+    /// Payout address of its account.
+    pub account: String,
+    /// Its name within the account; may be empty.
+    pub name: String,
+    /// Energy of its counted meters.
+    pub energy: MicroJoules,
+    /// Work that this energy covers: see [`WorkerView::covered_work`].
+    pub covered_work: Work,
+}
+
 /// What a worker did in ten minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Aggregate {

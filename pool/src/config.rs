@@ -13,7 +13,10 @@ use std::{
 };
 
 use config::{Effective, Errors, Reader, Secret, Section, Source, Value, parse};
-use energy::carbon::{Factor, FactorPack};
+use energy::{
+    carbon::{Factor, FactorPack},
+    profile::Profiles,
+};
 use ledger::{BEST_MOST, Retention};
 use units::{BasisPoints, Difficulty, Sats};
 
@@ -29,6 +32,7 @@ use crate::{
 
 mod payouts;
 mod ports;
+mod profiles;
 mod reload;
 
 pub use payouts::PayoutsConfig;
@@ -141,6 +145,8 @@ pub struct EnergyConfig {
     pub factor: Factor,
     /// How often miners report.
     pub interval: Duration,
+    /// Which workers are which device.
+    pub profiles: Profiles,
 }
 
 impl Config {
@@ -369,6 +375,7 @@ fn read_ledger(section: &mut Section<'_>) -> Option<LedgerConfig> {
 
 fn read_energy(section: &mut Section<'_>) -> Option<EnergyConfig> {
     let interval = section.or("interval_seconds", "60", parse::seconds(1.0..=3600.0));
+    let profiles = profiles::read(section);
     let mut named = section.section("factor");
     let publisher = named.or("publisher", "\"ember\"", parse::string());
     let zone = named.or("zone", "\"CHN\"", parse::string());
@@ -381,7 +388,7 @@ fn read_energy(section: &mut Section<'_>) -> Option<EnergyConfig> {
             return None;
         }
     };
-    Some(EnergyConfig { factor, interval: interval? })
+    Some(EnergyConfig { factor, interval: interval?, profiles: profiles? })
 }
 
 fn read_limits(section: &mut Section<'_>) -> Option<Limits> {

@@ -4,7 +4,8 @@
 //! It lives in the ledger's thread, because a difference and its record must not come apart. Every
 //! report costs that thread a signature and a synced write, so each worker is held to the interval
 //! that the pool asked for, before anything else is looked at. It deliberately takes no difference
-//! and sums nothing itself: the book and the ledger do.
+//! and sums nothing itself: the book and the ledger do. What the sums of late are worth is in
+//! `standings.rs`.
 //!
 //! Units: times are Unix milliseconds by the pool's clock.
 
@@ -17,10 +18,16 @@ use defences::{Defence, stands};
 use energy::{
     book::{Book, Row, Step, Taken},
     meter::{MeterId, Scope},
+    profile::Profiles,
     report,
 };
 use ledger::{Ledger, LedgerError, MeterView, PinOutcome, Reading, WorkerId};
-use units::{Hashes, UnixMillis};
+use units::{Hashes, UnixMillis, Work};
+
+mod standings;
+
+use self::standings::{Heard, Keeper};
+pub use self::standings::{Standing, Standings};
 
 /// Intervals without a report after which a meter no longer stands in another's way.
 const LIVE_INTERVALS: u32 = 5;
@@ -35,6 +42,7 @@ const MAX_WORKERS: usize = 65_536;
 pub struct EnergyDesk {
     book: Book,
     pace: Pace,
+    keeper: Keeper,
 }
 
 impl EnergyDesk {
@@ -45,7 +53,23 @@ impl EnergyDesk {
     pub fn restore(ledger: &Ledger, interval: Duration) -> Result<Self, LedgerError> {
         let mut book = Book::new(interval.saturating_mul(LIVE_INTERVALS));
         book.restore(ledger.meters()?.into_iter().filter_map(row));
-        Ok(Self { book, pace: Pace::new(interval) })
+        Ok(Self { book, pace: Pace::new(interval), keeper: Keeper::default() })
+    }
+
+    /// The same desk, which holds workers against the models that the operator says they are.
+    #[must_use]
+    pub fn with_profiles(self, profiles: Profiles) -> Self {
+        Self { keeper: Keeper::new(profiles), ..self }
+    }
+
+    /// Counts an accepted share, which the next report of its worker covers.
+    pub fn count(&mut self, worker: WorkerId, work: Work) {
+        self.keeper.count(worker, work);
+    }
+
+    /// How every worker that reports stands, as of its last report.
+    pub fn standings(&mut self, now: UnixMillis) -> Standings {
+        self.keeper.standings(now)
     }
 
     /// Takes one report of `worker`, or says why not.
@@ -77,11 +101,18 @@ impl EnergyDesk {
         let (taking, change) =
             self.book.weigh(worker.get(), &signed, at).map_err(|refusal| refusal.to_string())?;
         let claimed = signed.report().hashes.as_ref().map(|hashes| hashes.total);
+        let heard = Heard::of(&taking);
+        let before = ledger.metered(worker).map_err(broken)?;
         let readings = taking.meters.into_iter().filter(|taken| taken.step != Step::Late);
         let readings: Vec<Reading> =
             readings.map(|taken| reading(worker, taken, claimed, at)).collect();
         ledger.record_readings(&readings).map_err(broken)?;
         self.book.accept(change);
+        match ledger.metered(worker) {
+            Ok(after) => self.keeper.note(worker, &heard, (&before, &after), at),
+            // The report is taken; its figures are missing from the windows alone.
+            Err(error) => tracing::error!("a worker's energy could not be read: {error}"),
+        }
         Ok(())
     }
 }

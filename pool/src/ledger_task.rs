@@ -19,7 +19,7 @@ use units::{Sats, UnixMillis};
 use crate::{
     blocks::shown,
     clock::Clock,
-    energy_desk::EnergyDesk,
+    energy_desk::{EnergyDesk, Standings},
     front::mail::{Early, Mail, Mailbox, PeerKey, ShareFrom},
     metrics::LedgerMetrics,
     rates::{Hashrate, Rates},
@@ -142,13 +142,15 @@ pub enum BlockNews {
     GivenUp,
 }
 
-/// Hash rates of the pool and of its workers.
+/// Hash rates of the pool and of its workers, and how those stand that report energy.
 #[derive(Debug, Clone, Default)]
 pub struct RatesNow {
     /// The whole pool's.
     pub pool: Hashrate,
     /// Each recent worker's.
     pub workers: HashMap<WorkerId, Hashrate>,
+    /// Joules beside work of each worker that reports.
+    pub standings: Standings,
 }
 
 /// The way to the ledger's thread.
@@ -528,6 +530,7 @@ impl Writer {
     fn count(&mut self, now: Duration) {
         for share in &self.shares {
             self.rates.add(share.worker, share.work, now);
+            self.desk.count(share.worker, share.work);
         }
         self.metrics.accepted(self.shares.len());
     }
@@ -569,8 +572,10 @@ impl Writer {
             }
             Command::Payouts(work) => work.0(&mut self.ledger, self.clock.now().unix),
             Command::Rates(reply) => {
-                let (pool, workers) = self.rates.snapshot(self.clock.now().mono);
-                let _ = reply.send(RatesNow { pool, workers });
+                let now = self.clock.now();
+                let (pool, workers) = self.rates.snapshot(now.mono);
+                let standings = self.desk.standings(now.unix);
+                let _ = reply.send(RatesNow { pool, workers, standings });
             }
         }
     }

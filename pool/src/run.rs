@@ -459,7 +459,7 @@ fn open_ledger(config: &Config, clock: Clock) -> Result<(Ledger, EnergyDesk), St
     let mut ledger = Ledger::open(path, ledger_settings(config)).map_err(failed)?;
     ledger.begin(config.payout.reserve, clock.now().unix).map_err(failed)?;
     let desk = EnergyDesk::restore(&ledger, config.energy.interval).map_err(failed)?;
-    Ok((ledger, desk))
+    Ok((ledger, desk.with_profiles(config.energy.profiles.clone())))
 }
 
 /// Connections that the system keeps until the pool takes them: a burst of miners that come back

@@ -48,7 +48,16 @@ fn served() -> &'static str {
         miner.settle();
         reporter.report(13_345_678);
         // The view behind all surfaces is refreshed now and then.
-        pool.wait_until("the reported energy", |pool| pool["energy"]["joules"] == "12.345678");
+        // So are windows, once a second: they are the ledger's figures of both reports.
+        let seen = pool.wait_until("the reported energy", |pool| {
+            pool["energy"]["joules"] == "12.345678" && pool["windows"][0]["joules"] == "12.345678"
+        });
+        let (energy, hour) = (&seen["energy"], &seen["windows"][1]);
+        assert_eq!(hour["hashes"], energy["covered_work_hashes"], "{seen}");
+        assert_eq!(hour["joules_per_terahash"], energy["joules_per_terahash"], "{seen}");
+        assert!(hour["shares"].as_u64().is_some_and(|shares| shares > 0), "{seen}");
+        assert_eq!(seen["flags"][0]["kind"], "start-up", "{seen}");
+        assert_eq!(seen["flags"][0]["worker"], "test", "{seen}");
         let metrics = pool.get("/metrics");
         assert!(pool.stop());
         metrics
@@ -132,6 +141,14 @@ fn every_metric_of_the_rules_and_the_dashboard_is_served() {
 fn energy_is_served_to_the_last_digit_with_source_and_tier() {
     let line = "wattproof_energy_joules_total{meter=\"plug\",kind=\"plug\",scope=\"rig\",tier=\"2\"} 12.345678";
     assert!(served().lines().any(|served| served == line), "{}", served());
+}
+
+#[test]
+fn flags_are_counted_by_kind() {
+    for (kind, workers) in [("start-up", 1), ("impossible", 0), ("drift", 0)] {
+        let line = format!("wattproof_energy_flags{{kind=\"{kind}\"}} {workers}");
+        assert!(served().lines().any(|served| served == line), "{line} in {}", served());
+    }
 }
 
 #[test]

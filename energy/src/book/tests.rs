@@ -54,7 +54,7 @@ fn a_signed_report_is_taken() {
         let signed = verify(&sent.sign(&key).unwrap().to_string()).unwrap();
         let taking = book.take(1, &signed, sent.at).unwrap();
         assert_eq!(taking.meters[0].credited, MicroJoules::new(credited));
-        assert_eq!(taking.hashes, Hashes::new(new_hashes));
+        assert_eq!(taking.hashes.added(), Hashes::new(new_hashes));
     }
 }
 
@@ -146,7 +146,7 @@ fn hashes_are_differences_too_and_a_fall_of_them_is_refused() {
     let mut take = |at: u64, epoch: u64, total: u128| {
         let hashes = Some(ClaimedHashes { total: Hashes::new(total), epoch });
         let sent = EnergyReport { hashes, ..report(at, vec![]) };
-        book.apply(1, &sent, seconds(at)).map(|taking| taking.hashes.get())
+        book.apply(1, &sent, seconds(at)).map(|taking| taking.hashes.added().get())
     };
     assert_eq!(take(0, 1, 10), Ok(0));
     assert_eq!(take(60, 1, 30), Ok(20));
@@ -260,7 +260,7 @@ proptest! {
                 let mut sent = report(at, vec![meter("cpu", Scope::Device, 1, total)]);
                 sent.hashes = Some(ClaimedHashes { total: Hashes::new(total), epoch: 1 });
                 let taking = book.apply(1, &sent, seconds(arrival)).unwrap();
-                assert_eq!(taking.hashes.get(), taking.meters[0].credited.get());
+                assert_eq!(taking.hashes.added().get(), taking.meters[0].credited.get());
                 assert!(taking.meters[0].counted || taking.meters[0].credited.get() == 0);
                 sum += taking.meters[0].credited.get();
             }

@@ -10,7 +10,7 @@ use crate::error::{LedgerError, Refusal};
 use crate::event::{Event, KeyPinned, Metered};
 use crate::store::{Queries, Recorder};
 use crate::types::{PinOutcome, Reading, WorkerId};
-use crate::view::MeterView;
+use crate::view::{MeterView, MeteredWorker};
 
 /// Most meters that a worker can ever have.
 pub const MAX_METERS: u32 = 64;
@@ -59,6 +59,14 @@ impl Ledger {
     /// When the store fails.
     pub fn meters(&self) -> Result<Vec<MeterView>, LedgerError> {
         self.store.query("listing meters", |ask| ask.meters())
+    }
+
+    /// What a worker's energy amounts to, its readings up to now included; zeros before the first.
+    ///
+    /// # Errors
+    /// When the worker is unknown or the store fails.
+    pub fn metered(&self, worker: WorkerId) -> Result<MeteredWorker, LedgerError> {
+        self.store.query("reading a worker's energy", |ask| ask.metered(worker))
     }
 
     /// Pins `key` for the worker if none is, and says whether it is the one pinned.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use units::{BasisPoints, Sats, UnixMillis, Work};
+use units::{BasisPoints, MicroJoules, Sats, UnixMillis, Work};
 
 use super::state::{State, Tally};
 use super::values::{Amount, Instant, Wide};
@@ -16,7 +16,7 @@ use crate::reserve::{Pay, Rate};
 use crate::scheme::Rule;
 use crate::slice::SliceRow;
 use crate::types::{AccountId, BlockId, SliceIndex, WorkerId};
-use crate::view::{MeterView, UnresolvedBlock};
+use crate::view::{MeterView, MeteredWorker, UnresolvedBlock};
 use crate::window::{Unit, blocks, length};
 
 /// Questions over one connection.
@@ -194,6 +194,23 @@ impl<'a> Queries<'a> {
         let mut statement =
             self.conn.prepare_cached("SELECT count(*) FROM meter WHERE worker = ?1")?;
         Ok(statement.query_row([worker.get()], |row| row.get(0))?)
+    }
+
+    pub(crate) fn metered(&self, worker: WorkerId) -> Result<MeteredWorker, LedgerError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT account.name, worker.name, worker_energy.energy, worker_energy.covered
+             FROM worker JOIN account ON account.id = worker.account
+             LEFT JOIN worker_energy ON worker_energy.worker = worker.id WHERE worker.id = ?1",
+        )?;
+        let wide = |wide: Option<Wide>| wide.map_or(0, |wide| wide.0);
+        Ok(statement.query_row([worker.get()], |row| {
+            Ok(MeteredWorker {
+                account: row.get(0)?,
+                name: row.get(1)?,
+                energy: MicroJoules::new(wide(row.get(2)?)),
+                covered_work: Work::new(wide(row.get(3)?)),
+            })
+        })?)
     }
 
     pub(crate) fn meters(&self) -> Result<Vec<MeterView>, LedgerError> {

@@ -64,6 +64,18 @@ fn joules_and_the_work_they_cover_go_together() {
     assert_eq!((&*psys.meter, psys.epoch, psys.total.get()), ("psys", 2, 17));
     assert_eq!((psys.credited.get(), psys.gap), (410, Duration::from_millis(25)));
     assert_eq!(psys.hashes_total, Some(Hashes::new(8)));
+    let metered = world.ledger.metered(alice).unwrap();
+    assert_eq!((&*metered.account, &*metered.name), ("alice", "r"));
+    assert_eq!((metered.energy, metered.covered_work), (worker.energy, worker.covered_work));
+    let bob = world.worker("bob", "");
+    world.commit(&[(bob, 7)]);
+    assert_eq!(world.ledger.metered(bob).unwrap().covered_work, Work::ZERO);
+    let mut unmetered = Vec::new();
+    let each = |account: &str, name: &str, work| {
+        unmetered.push((account.to_owned(), name.to_owned(), work));
+    };
+    world.reader().each_unmetered(each).unwrap();
+    assert_eq!(unmetered, [("bob".to_owned(), String::new(), Work::new(7))]);
     assert_eq!(world.ledger.meters().unwrap(), worker.meters);
     assert_eq!(world.reader().meters().unwrap(), worker.meters);
     world.assert_sound();

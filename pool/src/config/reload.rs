@@ -167,9 +167,10 @@ impl Differences {
     }
 
     fn energy(&mut self, old: &EnergyConfig, new: &EnergyConfig) {
-        let EnergyConfig { factor, interval } = old;
+        let EnergyConfig { factor, interval, profiles } = old;
         self.fixed("energy.factor", *factor == new.factor);
         self.fixed("energy.interval_seconds", *interval == new.interval);
+        self.fixed("energy.profiles", *profiles == new.profiles);
     }
 
     fn limits(&mut self, old: &Limits, new: &Limits) {

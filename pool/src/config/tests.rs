@@ -219,6 +219,7 @@ fn what_needs_a_restart_is_refused_key_by_key_and_changes_nothing() {
         .replace("data/pool.sqlite", "data/other.sqlite")
         .replace("\"127.0.0.1:8080\"", "\"127.0.0.1:8081\"")
         .replace("#interval_seconds = 60", "interval_seconds = 61")
+        .replace("#profiles = []", "profiles = [{ worker = \"*\", joules_per_terahash = 30 }]")
         .replace("#refresh_seconds = 30", "refresh_seconds = 31")
         .replace("#per_address = 64", "per_address = 65");
     let errors = old.reload(read(&(text + PORT + TLS)).unwrap()).unwrap_err();
@@ -236,6 +237,7 @@ fn what_needs_a_restart_is_refused_key_by_key_and_changes_nothing() {
             "ledger.path",
             "http.listen",
             "energy.interval_seconds",
+            "energy.profiles",
         ]
     );
     assert!(errors.iter().all(|line| line.ends_with("restart the pool")), "{errors:?}");
@@ -258,4 +260,35 @@ fn how_long_headers_are_kept_is_read_strictly() {
     let new = read(&with("ledger", "keep_all = true\nkeep_days = 7")).unwrap();
     let refused = old.reload(new).unwrap_err().join("\n");
     assert!(refused.contains("ledger.keep_days: ") && refused.contains("ledger.keep_all: "));
+}
+
+#[test]
+fn which_workers_are_which_device_is_read_strictly() {
+    let profiles = |text: &str| {
+        read(&with("energy", &format!("profiles = {text}"))).map(|config| config.energy.profiles)
+    };
+    let read = profiles(
+        "[{ worker = \"a.rig*\", model = \"antminer s19 pro\" },
+          { worker = \"a\", joules_per_terahash = 31.5 }]",
+    )
+    .unwrap();
+    let figures = Vec::from_iter(
+        ["rig1", "other"].map(|worker| read.of("a", worker).unwrap().joules_per_terahash()),
+    );
+    assert_eq!(figures, [29.5, 31.5]);
+    assert_eq!(read.of("a", "rig1").unwrap().name(), "Antminer S19 Pro");
+    for (text, named) in [
+        ("[{ worker = \"a\", model = \"Antminer S99\" }]", "Antminer S21"),
+        ("[{ worker = \"a\" }]", "either a model"),
+        ("[{ worker = \"a\", model = \"Antminer S9\", joules_per_terahash = 98 }]", "either"),
+        ("[{ worker = \"a\", joules_per_terahash = 0.5 }]", "joules_per_terahash"),
+        ("[{ worker = \"a b\", joules_per_terahash = 30 }]", "energy.profiles.0.worker"),
+        ("[{ model = \"Antminer S9\" }]", "energy.profiles.0.worker"),
+        ("7", "energy.profiles"),
+    ] {
+        let mistakes = profiles(text).unwrap_err().to_string();
+        assert!(mistakes.contains(named), "{named} in {mistakes}");
+    }
+    let many = "{ worker = \"a\", joules_per_terahash = 30 },".repeat(257);
+    assert!(profiles(&format!("[{many}]")).unwrap_err().to_string().contains("at most 256"));
 }

@@ -5,7 +5,7 @@ use energy::{
     meter::{Kind, Tier},
     report::{EnergyReport, MeterReading},
 };
-use ledger::{Scheme, Settings};
+use ledger::{Scheme, Settings, Share};
 use units::{BasisPoints, MicroJoules};
 
 use super::*;
@@ -27,6 +27,11 @@ fn ledger() -> (tempfile::TempDir, Ledger) {
     };
     let ledger = Ledger::open(&folder.path().join("ledger"), settings).unwrap();
     (folder, ledger)
+}
+
+fn share(worker: WorkerId, work: u128) -> Share {
+    let work = Work::new(work);
+    Share { worker, work, network_work: work, at: seconds(0), header: [0; 80] }
 }
 
 fn signed(at: UnixMillis, joules: u128) -> String {
@@ -164,4 +169,44 @@ fn the_meters_of_one_report_are_added_and_a_wider_one_never_to_them() {
     // A plug of the whole rig joins: it counts from its first reading on, and alone.
     assert_eq!(take(2, of_boards(2, [56, 740, 1_300], Some(10))), (4, 446, 223));
     assert_eq!(take(3, of_boards(3, [59, 760, 1_500], Some(510))), (4, 1_169, 723));
+}
+
+/// What a window shows is what the ledger has of the same reports, to the last digit.
+#[test]
+fn a_window_is_the_ledgers_own_figures() {
+    let (_folder, mut ledger) = ledger();
+    let rig = ledger.worker("a", "rig", seconds(0)).unwrap();
+    let mut desk = EnergyDesk::restore(&ledger, INTERVAL).unwrap();
+    let mine = |desk: &mut EnergyDesk, ledger: &mut Ledger, work: u128| {
+        ledger.commit(&[share(rig, work)]).unwrap();
+        desk.count(rig, Work::new(work));
+    };
+    mine(&mut desk, &mut ledger, 1_000);
+    let take = |desk: &mut EnergyDesk, ledger: &mut Ledger, minute: u64| {
+        let report = signed(seconds(minute * 60), u128::from(minute) * 777);
+        assert_eq!(desk.take(ledger, rig, &report, seconds(minute * 60)), Ok(()));
+    };
+    take(&mut desk, &mut ledger, 0);
+    for minute in 1..=30 {
+        mine(&mut desk, &mut ledger, 5_000 + u128::from(minute));
+        mine(&mut desk, &mut ledger, 3_000);
+        take(&mut desk, &mut ledger, minute);
+    }
+    let hour = desk.standings(seconds(1800))[&rig].windows[1].unwrap();
+    let metered = ledger.metered(rig).unwrap();
+    assert_eq!((hour.joules, hour.proven.work), (metered.energy, metered.covered_work));
+    assert_eq!((hour.covered, hour.proven.shares), (Duration::from_secs(1800), 60));
+    assert!((hour.uncertainty() - 0.08).abs() < 1e-12);
+    // After a restart windows begin with the first report, and the ledger's sums go on.
+    let mut desk = EnergyDesk::restore(&ledger, INTERVAL).unwrap();
+    take(&mut desk, &mut ledger, 31);
+    assert_eq!(desk.standings(seconds(1860))[&rig].windows, [None; 3]);
+    mine(&mut desk, &mut ledger, 9_000);
+    take(&mut desk, &mut ledger, 32);
+    let hour = desk.standings(seconds(1920))[&rig].windows[1].unwrap();
+    assert_eq!(
+        (hour.joules.joules(), hour.proven.work),
+        ("777.000000".to_owned(), Work::new(9_000))
+    );
+    assert_eq!(ledger.metered(rig).unwrap().energy.joules(), "24864.000000");
 }

@@ -3,15 +3,19 @@
 //! Read [`AccountNow::of`]. Anybody may name as many workers as the pool registers, so an answer
 //! lists [`WORKERS_SHOWN`] of them and says how many there are; no sum is cut.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use defences::{Defence, stands};
-use energy::carbon::Factor;
+use energy::{carbon::Factor, profile::Profiles};
 use ledger::{AccountView, WorkerId, WorkerView};
-use units::{MicroJoules, Sats, Work};
+use units::{MicroJoules, Sats, UnixMillis, Work};
 
-use super::meters::{EnergyNow, METERS_SHOWN};
-use crate::{luck::Luck, rates::Hashrate};
+use super::{
+    estimates::Estimates,
+    meters::{EnergyNow, METERS_SHOWN},
+    standing::{FlagsNow, WindowsNow},
+};
+use crate::{energy_desk::Standing, ledger_task::RatesNow, luck::Luck, rates::Hashrate};
 
 /// Workers that one answer lists.
 pub const WORKERS_SHOWN: usize = 500;
@@ -43,6 +47,14 @@ pub struct AccountNow {
     pub luck: Luck,
     /// Why it is suspected of keeping blocks back, if it is.
     pub suspected: Option<String>,
+    /// What those of its workers would use that report nothing, by the operator's profiles.
+    pub estimates: Estimates,
+    /// Joules beside work of late, of all its workers that report.
+    pub windows: WindowsNow,
+    /// What is to be thought of them.
+    pub flags: FlagsNow,
+    /// The ids of all its workers that report.
+    metered: Vec<WorkerId>,
 }
 
 /// A worker with its rate.
@@ -57,21 +69,41 @@ pub struct WorkerNow {
     pub energy: Option<EnergyNow>,
     /// Its hash rate; zero when it has been silent for long.
     pub rate: Hashrate,
+    /// What it would use, where it reports nothing and a profile names it.
+    pub estimates: Estimates,
+    /// How it stands, where it reports.
+    pub standing: Option<Arc<Standing>>,
+    /// Its joules beside its work of late.
+    pub windows: WindowsNow,
 }
 
 impl AccountNow {
     /// Sums up an account of the ledger and keeps what is shown of it; rates are not known yet.
     #[must_use]
-    pub fn of(account: AccountView, factor: Factor) -> Self {
+    pub fn of(account: AccountView, factor: Factor, profiles: &Profiles) -> Self {
         let energy = energy_of(&account);
         let mut workers = account.workers;
+        let mut estimates = Estimates::default();
+        for worker in workers.iter().filter(|worker| worker.meters.is_empty()) {
+            estimates.add(profiles.of(&account.name, &worker.name), worker.work);
+        }
+        let metered = workers.iter().filter(|worker| !worker.meters.is_empty());
+        let metered = metered.map(|worker| worker.id).collect();
         let workers_total = workers.len();
         workers.sort_by(|a, b| b.work.cmp(&a.work).then_with(|| a.name.cmp(&b.name)));
         if stands(Defence::WorkersListed) {
             workers.truncate(WORKERS_SHOWN);
         }
         let mut room = METERS_SHOWN;
-        let workers = workers.into_iter().map(|worker| WorkerNow::of(worker, &mut room)).collect();
+        let now = |worker: WorkerView| {
+            let figure = profiles.of(&account.name, &worker.name);
+            let mut estimates = Estimates::default();
+            if worker.meters.is_empty() {
+                estimates.add(figure, worker.work);
+            }
+            WorkerNow { estimates, ..WorkerNow::of(worker, &mut room) }
+        };
+        let workers = workers.into_iter().map(now).collect();
         Self {
             name: account.name,
             work: account.work,
@@ -85,6 +117,10 @@ impl AccountNow {
             factor,
             luck: Luck::default(),
             suspected: None,
+            estimates,
+            windows: WindowsNow::default(),
+            flags: FlagsNow::default(),
+            metered,
         }
     }
 
@@ -94,12 +130,17 @@ impl AccountNow {
         Self { luck, suspected, ..self }
     }
 
-    /// The same account with its workers' rates.
+    /// The same account with its workers' rates, and how those stand that report, as of `at`.
     #[must_use]
-    pub fn with_rates(mut self, rates: &HashMap<WorkerId, Hashrate>) -> Self {
+    pub fn with_rates(mut self, rates: &RatesNow, at: UnixMillis) -> Self {
         for now in &mut self.workers {
-            now.rate = rates.get(&now.worker.id).copied().unwrap_or_default();
+            now.rate = rates.workers.get(&now.worker.id).copied().unwrap_or_default();
+            now.standing = rates.standings.get(&now.worker.id).map(Arc::clone);
+            now.windows = WindowsNow::of(now.standing.as_deref(), at);
         }
+        let standings = || self.metered.iter().filter_map(|id| rates.standings.get(id));
+        self.windows = WindowsNow::of(standings().map(|standing| &**standing), at);
+        self.flags = FlagsNow::of(standings().map(|standing| &**standing));
         self
     }
 }
@@ -123,16 +164,30 @@ impl WorkerNow {
         let meters_total = worker.meters.len();
         worker.meters.truncate(*room);
         *room -= worker.meters.len();
-        Self { worker, meters_total, energy, rate: Hashrate::default() }
+        Self {
+            worker,
+            meters_total,
+            energy,
+            rate: Hashrate::default(),
+            estimates: Estimates::default(),
+            standing: None,
+            windows: WindowsNow::default(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use energy::carbon::FactorPack;
+    use std::collections::HashMap;
+
+    use energy::{
+        carbon::FactorPack,
+        efficiency,
+        profile::{Figure, Profile},
+    };
 
     use super::*;
-    use crate::http::{api, meters::tests::plug};
+    use crate::http::{api, meters::tests::plug, standing::tests::standing};
 
     fn worker(id: u32, meters: usize) -> WorkerView {
         let meters = vec![plug(id, 2); meters];
@@ -155,7 +210,8 @@ mod tests {
         let name = "a".to_owned();
         let view = AccountView { name, work, shares, immature, balance, sending, paid, workers };
         let pack = FactorPack::embedded();
-        AccountNow::of(view, pack.find("ember", "CHN", 2024).unwrap())
+        let factor = pack.find("ember", "CHN", 2024).unwrap();
+        AccountNow::of(view, factor, &Profiles::default())
     }
 
     #[test]
@@ -174,8 +230,17 @@ mod tests {
 
     #[test]
     fn the_answer_says_how_many_there_are_and_how_plausible_their_claim_is() {
-        let rates = HashMap::from([(WorkerId::new(3), Hashrate { minute: 4.0, ..<_>::default() })]);
-        let mut now = account(vec![worker(2, 11), worker(3, 11)]).with_rates(&rates);
+        let rate = Hashrate { minute: 4.0, ..<_>::default() };
+        let rates = RatesNow {
+            workers: HashMap::from([(WorkerId::new(3), rate)]),
+            standings: Arc::new(HashMap::from([(
+                WorkerId::new(2),
+                Arc::new(standing("rig0002", 9)),
+            )])),
+            ..RatesNow::default()
+        };
+        let at = UnixMillis::new(1_800_000_000_000);
+        let mut now = account(vec![worker(2, 11), worker(3, 11)]).with_rates(&rates, at);
         now.workers_total = 501;
         let answer = serde_json::to_value(api::account(&now)).unwrap();
         assert_eq!(answer["workers_total"], 501);
@@ -184,8 +249,46 @@ mod tests {
         assert_eq!(answer["energy"]["joules_per_terahash"], "22.000000");
         assert_eq!(answer["energy"]["plausibility_ratio"], 2.0);
 
+        // Of late, and what is to be thought of it: of the account and of the worker that reported.
+        for found in [&answer, &answer["workers"][0]] {
+            assert_eq!(found["windows"][1]["joules_per_terahash"], "9.000000", "{found}");
+            assert_eq!(found["flags"][0]["kind"], "impossible", "{found}");
+        }
+        assert_eq!(answer["flags"][0]["worker"], "rig0002");
+        assert_eq!(answer["workers"][1]["flags"], serde_json::json!([]));
+
         let silent = serde_json::to_value(api::account(&account(vec![worker(2, 0)]))).unwrap();
         assert!(silent["energy"]["joules"].is_null());
         assert!(silent["energy"]["plausibility_ratio"].is_null());
+    }
+    /// Only who reports nothing is estimated, and never within a sum of what was reported.
+    #[test]
+    fn an_estimate_stands_beside_what_is_reported() {
+        let device = efficiency::device("Antminer S19 Pro").unwrap();
+        let profile = Profile { worker: "a".to_owned(), figure: Figure::Model(device) };
+        let profiles = Profiles(vec![profile]);
+        let quiet = WorkerView { work: Work::new(2_000_000_000_000), ..worker(3, 0) };
+        let view = AccountView {
+            name: "a".to_owned(),
+            work: Work::new(7),
+            shares: 5,
+            immature: Sats::ZERO,
+            balance: Sats::ZERO,
+            sending: Sats::ZERO,
+            paid: Sats::ZERO,
+            workers: vec![worker(2, 1), quiet],
+        };
+        let factor = FactorPack::embedded().find("ember", "CHN", 2024).unwrap();
+        let answer = api::account(&AccountNow::of(view, factor, &profiles));
+        let answer = serde_json::to_value(answer).unwrap();
+        assert_eq!(answer["energy"]["joules"], "2.000000");
+        for found in [&answer, &answer["workers"][0]] {
+            let estimate = &found["estimates"][0];
+            assert_eq!(estimate["joules_estimated"], "59.000000", "{found}");
+            assert_eq!((&estimate["tier"], &estimate["kind"]), (&5.into(), &"model".into()));
+            assert_eq!(estimate["model"], "Antminer S19 Pro");
+        }
+        assert_eq!(answer["workers"][0]["name"], "rig0003");
+        assert_eq!(answer["workers"][1]["estimates"], serde_json::json!([]));
     }
 }

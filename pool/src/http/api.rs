@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use super::{
     account::{AccountNow, WorkerNow},
+    estimates::ShownEstimate,
     luck::{ShownAccount, ShownPool, shown_account},
     meters::EnergyNow,
+    standing::{ShownFlag, ShownWindow, shown_flags},
     view::{View, WorkShown},
 };
 use crate::{blocks::shown, bundles::work_json, rates::Hashrate};
@@ -33,6 +35,11 @@ pub(super) struct Pool {
     luck: ShownPool,
     satoshis: Satoshis,
     energy: Energy,
+    /// The last ten minutes, hour and day: of all workers that report.
+    windows: Vec<ShownWindow>,
+    flags: Vec<ShownFlag>,
+    flags_total: usize,
+    estimates: Vec<ShownEstimate>,
     carbon: Carbon,
     template: Option<TemplateNow>,
     /// Under pay per share.
@@ -110,6 +117,11 @@ pub(super) struct Account {
     satoshis: AccountSatoshis,
     luck: ShownAccount,
     energy: AccountEnergy,
+    windows: Vec<ShownWindow>,
+    flags: Vec<ShownFlag>,
+    flags_total: usize,
+    /// Of workers that report nothing; in no sum of joules.
+    estimates: Vec<ShownEstimate>,
     carbon: Carbon,
     workers_total: usize,
     /// Those with the most work, most first; also `/api/v1/accounts/{account}/workers`.
@@ -138,6 +150,9 @@ pub(super) struct Worker {
     last_share_at: Option<u64>,
     hashrate_hashes_per_second: Hashrate,
     energy: Energy,
+    windows: Vec<ShownWindow>,
+    flags: Vec<ShownFlag>,
+    estimates: Vec<ShownEstimate>,
     carbon: Carbon,
     meters_total: usize,
     meters: Vec<Meter>,
@@ -214,6 +229,10 @@ pub(super) struct Payout {
 #[derive(Debug, Serialize)]
 pub(super) struct EnergyPage {
     energy: Energy,
+    windows: Vec<ShownWindow>,
+    flags: Vec<ShownFlag>,
+    flags_total: usize,
+    estimates: Vec<ShownEstimate>,
     work_hashes: String,
     meters_total: usize,
     /// Those with the most joules, most first.
@@ -261,6 +280,10 @@ pub(super) fn pool(view: &View) -> Pool {
             pool_fee: totals.fees.to_sat().to_string(),
         },
         energy: energy_of(view.energy()),
+        windows: view.windows.shown(),
+        flags: view.flags.shown(),
+        flags_total: view.flags.total(),
+        estimates: view.estimates.shown(),
         carbon: carbon_of(view.energy(), &view.config.energy.factor),
         template: view.template.as_ref().map(|seen| TemplateNow {
             height: seen.template.height,
@@ -290,6 +313,10 @@ pub(super) fn account(now: &AccountNow) -> Account {
             energy: energy_of(energy),
             plausibility_ratio: energy.and_then(EnergyNow::plausibility),
         },
+        windows: now.windows.shown(),
+        flags: now.flags.shown(),
+        flags_total: now.flags.total(),
+        estimates: now.estimates.shown(),
         carbon: carbon_of(energy, &now.factor),
         workers_total: now.workers_total,
         workers: now.workers.iter().map(|worker| worker_of(worker, &now.factor)).collect(),
@@ -328,6 +355,10 @@ pub(super) fn payouts(payouts: &[AccountPayout]) -> Vec<Payout> {
 pub(super) fn energy(view: &View) -> EnergyPage {
     EnergyPage {
         energy: energy_of(view.energy()),
+        windows: view.windows.shown(),
+        flags: view.flags.shown(),
+        flags_total: view.flags.total(),
+        estimates: view.estimates.shown(),
         work_hashes: view.totals.work.get().to_string(),
         meters_total: view.meters.total,
         meters: view.meters.shown.iter().map(meter_of).collect(),
@@ -351,6 +382,9 @@ fn worker_of(now: &WorkerNow, factor: &Factor) -> Worker {
         last_share_at: worker.last_share_at.map(units::UnixMillis::get),
         hashrate_hashes_per_second: now.rate,
         energy: energy_of(energy),
+        windows: now.windows.shown(),
+        flags: now.standing.as_deref().map_or_else(Vec::new, |now| shown_flags(&now.flags)),
+        estimates: now.estimates.shown(),
         carbon: carbon_of(energy, factor),
         meters_total: now.meters_total,
         meters: worker.meters.iter().map(meter_of).collect(),

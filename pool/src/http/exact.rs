@@ -8,11 +8,14 @@ use core::{
 use std::collections::BTreeMap;
 
 use defences::{Defence, stands};
+use energy::profile;
 use units::UnixMillis;
 
 use super::{
+    estimates::Estimates,
     luck::LuckNow,
     meters::{EnergyNow, MeterSum},
+    standing::FlagsNow,
     view::{Claim, View},
 };
 
@@ -29,6 +32,8 @@ pub fn render(view: &View, claims: &[Claim]) -> String {
         grams(&mut text, view, energy);
     }
     plausibility(&mut text, claims);
+    flags(&mut text, &view.flags);
+    estimates(&mut text, &view.estimates);
     text.family("wattproof_build_info", "gauge", "The program's version.");
     text.sample("wattproof_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     text.family("wattproof_ledger_tree_size", "gauge", "Closed slices of work.");
@@ -202,6 +207,29 @@ fn plausibility(text: &mut Text, claims: &[Claim]) {
     }
 }
 
+fn flags(text: &mut Text, flags: &FlagsNow) {
+    let name = "wattproof_energy_flags";
+    text.family(name, "gauge", "Workers whose joules or hashes are flagged, by what is wrong.");
+    for (kind, workers) in flags.counts() {
+        text.sample(name, &[("kind", kind.as_str())], workers);
+    }
+}
+
+/// Apart from `wattproof_energy_joules_total`, which they are never a part of.
+fn estimates(text: &mut Text, estimates: &Estimates) {
+    if estimates.is_empty() {
+        return;
+    }
+    let tier = profile::TIER.get().to_string();
+    let name = "wattproof_energy_estimated_joules";
+    let help = "An estimate, of workers that report nothing: a model's figure times proven work.";
+    text.family(name, "gauge", help);
+    for (model, estimate) in estimates.models() {
+        let labels = [("model", model), ("kind", profile::KIND.as_str()), ("tier", &*tier)];
+        text.sample(name, &labels, estimate.joules.joules());
+    }
+}
+
 /// Prometheus text, version 0.0.4.
 #[derive(Debug, Default)]
 struct Text(String);
@@ -243,6 +271,24 @@ mod tests {
             "# HELP x_total Help.\n# TYPE x_total counter\n\
              x_total{a=\"q\\\"\\\\\\n\",b=\"c\"} 340282366920938463463374607431768211455\ny 1.5\n"
         );
+    }
+
+    #[test]
+    fn every_kind_of_flag_has_its_count_and_estimates_are_apart() {
+        let mut text = Text::default();
+        let standing = super::super::standing::tests::standing("rig", 9);
+        flags(&mut text, &FlagsNow::of([&standing]));
+        assert!(text.0.contains("wattproof_energy_flags{kind=\"impossible\"} 1\n"), "{}", text.0);
+        assert!(text.0.contains("wattproof_energy_flags{kind=\"drift\"} 0\n"), "{}", text.0);
+        let mut text = Text::default();
+        estimates(&mut text, &Estimates::default());
+        assert_eq!(text.0, "");
+        let mut some = Estimates::default();
+        some.add(Some(&profile::Figure::Stated(20.0)), units::Work::new(1_000_000_000_000));
+        estimates(&mut text, &some);
+        let line = "wattproof_energy_estimated_joules{model=\"stated by the operator\",\
+                    kind=\"model\",tier=\"5\"} 20.000000\n";
+        assert!(text.0.ends_with(line), "{}", text.0);
     }
 
     #[test]

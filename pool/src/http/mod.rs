@@ -9,6 +9,7 @@
 
 pub mod account;
 mod api;
+pub mod estimates;
 pub mod exact;
 mod listen;
 pub mod luck;
@@ -17,6 +18,7 @@ mod orders;
 mod page;
 mod query;
 mod ready;
+pub mod standing;
 pub mod view;
 
 use std::{convert::Infallible, sync::Arc};

@@ -5,7 +5,10 @@ use core::fmt::Write;
 
 use defences::{Defence, stands};
 
-use super::{Answer, api, luck::LuckNow, meters::EnergyNow, view::View};
+use super::{
+    Answer, api, estimates::Estimates, luck::LuckNow, meters::EnergyNow, standing::FlagsNow,
+    view::View,
+};
 use crate::{
     blocks::shown,
     luck::{Luck, Probability},
@@ -13,6 +16,8 @@ use crate::{
 
 /// Blocks that the page lists; the API has more.
 const BLOCKS_LISTED: usize = 15;
+/// Flags of energy that the page lists; the API has more.
+const FLAGS_LISTED: usize = 10;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--soft:#8882;--accent:#d97706}\
@@ -45,6 +50,8 @@ pub(super) fn render(view: &View) -> Answer {
     );
     cards(&mut html, view);
     energy(&mut html, view);
+    estimates(&mut html, &view.estimates);
+    flags(&mut html, &view.flags);
     suspects(&mut html, &view.luck);
     accounts(&mut html, view);
     blocks(&mut html, view);
@@ -221,6 +228,37 @@ fn quality_note(energy: &EnergyNow) -> String {
     format!("{tier}{model} Hashes are proven by shares; joules are what miners report.")
 }
 
+/// Of workers that report nothing; nothing where no profile names any.
+fn estimates(html: &mut String, estimates: &Estimates) {
+    for (model, estimate) in estimates.models() {
+        let _ = write!(
+            html,
+            "<p>Estimated, not reported: {} J for {} proven hashes of {} workers that report \
+             nothing ({}, {:.2} J/TH; tier 5, \u{b1}30 %). In no figure above.</p>",
+            estimate.joules.joules(),
+            grouped(estimate.work.get()),
+            estimate.workers,
+            escape(model),
+            estimate.joules_per_terahash,
+        );
+    }
+}
+
+/// Workers whose joules or hashes are flagged; who only starts up is not listed.
+fn flags(html: &mut String, flags: &FlagsNow) {
+    for flagged in flags.serious().take(FLAGS_LISTED) {
+        let account = escape(&flagged.account);
+        let _ = write!(
+            html,
+            "<p class=warn><a href=/api/v1/accounts/{account}><code>{}.{}</code></a>: {}: {}.</p>",
+            escape(&ellipsis(&flagged.account)),
+            escape(&flagged.worker),
+            flagged.flag.kind.as_str(),
+            escape(&flagged.flag.reason),
+        );
+    }
+}
+
 fn accounts(html: &mut String, view: &View) {
     html.push_str(
         "<h2>Accounts by work</h2><div class=wide><table>\
@@ -348,6 +386,22 @@ mod tests {
         assert_eq!(once_in(1e-4), 10_000);
         assert_eq!(chance(crate::luck::at_most(0, 12.0)), "6.1e-6");
         assert_eq!(chance(crate::luck::at_most(10, 10.0)), "58.30 %");
+    }
+
+    #[test]
+    fn flags_are_listed_with_the_reason_and_a_start_up_is_not() {
+        let mut standing = super::super::standing::tests::standing("<rig>", 9);
+        let mut html = String::new();
+        flags(&mut html, &FlagsNow::of([&standing]));
+        for part in
+            ["&lt;rig&gt;</code></a>: impossible: 9.000000 J/TH, 9.", "Antminer S21 XP+ Hyd"]
+        {
+            assert!(html.contains(part), "{part:?} in {html}");
+        }
+        standing.flags[0].kind = energy::plausibility::Kind::StartUp;
+        html.clear();
+        flags(&mut html, &FlagsNow::of([&standing]));
+        assert_eq!(html, "");
     }
 
     #[test]

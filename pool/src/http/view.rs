@@ -19,9 +19,11 @@ use units::{Moment, UnixMillis};
 
 use super::{
     account::{self, AccountNow},
+    estimates::Estimates,
     luck::LuckNow,
     meters::{EnergyNow, MetersNow},
     ready,
+    standing::{FlagsNow, WindowsNow},
 };
 use crate::{
     clock::Clock,
@@ -99,6 +101,12 @@ pub struct View {
     pub luck: LuckNow,
     /// Every meter that ever reported, in sums.
     pub meters: MetersNow,
+    /// What workers would use that report nothing, by the operator's profiles.
+    pub estimates: Estimates,
+    /// Joules beside work of late, of all workers that report.
+    pub windows: WindowsNow,
+    /// What is to be thought of them.
+    pub flags: FlagsNow,
     /// The pool's hash rate.
     pub rate: Hashrate,
     /// Counts since the pool started.
@@ -168,24 +176,32 @@ impl ViewSource {
     /// When the ledger cannot be read.
     pub async fn view(&self) -> Result<View, ViewError> {
         let watch = self.config.watch;
-        let (totals, accounts, blocks, luck, meters) = self
+        let profiles = self.config.energy.profiles.clone();
+        let (totals, accounts, blocks, luck, meters, estimates) = self
             .read(move |reader| {
                 let totals = reader.totals()?;
                 let accounts = reader.accounts(ACCOUNTS_SHOWN)?;
                 let luck = LuckNow::of(&reader.luck()?, &accounts, watch);
                 let meters = MetersNow::of(reader.meters()?, totals.energy, totals.covered_work);
-                Ok((totals, accounts, reader.blocks(BLOCKS_SHOWN)?, luck, meters))
+                let estimates = Estimates::of(reader, &profiles)?;
+                Ok((totals, accounts, reader.blocks(BLOCKS_SHOWN)?, luck, meters, estimates))
             })
             .await?;
+        let rates = self.ledger.rates().await?;
+        let now = self.clock.now();
+        let standings = || rates.standings.values().map(|standing| &**standing);
         Ok(View {
             luck,
-            now: self.clock.now(),
+            estimates,
+            windows: WindowsNow::of(standings(), now.unix),
+            flags: FlagsNow::of(standings()),
+            now,
             config: self.config.clone(),
             totals,
             accounts,
             blocks,
             meters,
-            rate: self.ledger.rates().await?.pool,
+            rate: rates.pool,
             tallies: self.metrics.tallies(),
             template: self.templates.borrow().clone(),
         })
@@ -198,6 +214,7 @@ impl ViewSource {
     pub async fn account(&self, name: &str) -> Result<Option<AccountNow>, ViewError> {
         let name = name.to_owned();
         let factor = self.config.energy.factor.clone();
+        let profiles = self.config.energy.profiles.clone();
         let watch = self.config.watch;
         let account = self
             .read(move |reader| {
@@ -206,11 +223,12 @@ impl ViewSource {
                 let luck = luck.unwrap_or_default();
                 let accounts = usize::try_from(reader.totals()?.accounts).unwrap_or(usize::MAX);
                 let suspected = watch.judge(luck, accounts);
-                Ok(Some(AccountNow::of(account, factor).with_luck(luck, suspected)))
+                let now = AccountNow::of(account, factor, &profiles);
+                Ok(Some(now.with_luck(luck, suspected)))
             })
             .await?;
         let Some(account) = account else { return Ok(None) };
-        Ok(Some(account.with_rates(&self.ledger.rates().await?.workers)))
+        Ok(Some(account.with_rates(&self.ledger.rates().await?, self.clock.now().unix)))
     }
 
     /// The blocks that `filter` lets through, newest first.
