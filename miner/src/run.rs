@@ -22,6 +22,7 @@ use crate::error::Failure;
 use crate::hands::Crew;
 use crate::http::{self, Api};
 use crate::instruments::boards::{self, GpuToMeter, Host};
+use crate::instruments::last_words::LastWords;
 use crate::instruments::nvml::Library;
 use crate::instruments::sensors::Processor;
 use crate::instruments::{Desk, Instruments, Metering, key};
@@ -178,9 +179,10 @@ fn metering(
         Some(path) => Ok(path.clone()),
         None => key::usual_place(|name| std::env::var(name).ok()),
     };
-    let key = place
-        .and_then(|path| key::load_or_create(&path))
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let usage = |error: key::KeyError| Failure::usage(error.to_string());
+    let place = place.map_err(usage)?;
+    let key = key::load_or_create(&place).map_err(usage)?;
+    let words = Some(LastWords::beside(place));
     let processor = Processor::of_this_machine();
     let threads = if config.cpu == Cpu::Off { 0 } else { config.plan.threads() };
     let host = Host { processor: &processor, threads };
@@ -197,7 +199,7 @@ fn metering(
         tracing::warn!("energy: {why}");
         return Ok(None);
     }
-    Ok(Some(Metering { meters: opened.meters, key }))
+    Ok(Some(Metering { meters: opened.meters, key, words }))
 }
 
 /// Listens there, or says what else could be tried.

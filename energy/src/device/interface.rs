@@ -38,19 +38,19 @@ pub struct Options {
     pub map: Option<Map>,
 }
 
-/// The names of all that are no mining devices, with the port that each listens on.
-const METERS: [(&str, u16); 11] = [
-    ("shelly", 80),
-    ("shelly-pm", 80),
-    ("shelly-em1", 80),
-    ("shelly-em", 80),
-    ("shelly1", 80),
-    ("shelly1-em", 80),
-    ("tasmota", 80),
-    ("redfish", 80),
-    ("apc", 161),
-    ("apc-outlet", 161),
-    ("modbus", 502),
+/// The names of all that are no mining devices.
+const METERS: [&str; 11] = [
+    "shelly",
+    "shelly-pm",
+    "shelly-em1",
+    "shelly-em",
+    "shelly1",
+    "shelly1-em",
+    "tasmota",
+    "redfish",
+    "apc",
+    "apc-outlet",
+    "modbus",
 ];
 
 impl Interface {
@@ -77,7 +77,7 @@ impl Interface {
 
     /// Every name.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        Driver::ALL.into_iter().map(Driver::as_str).chain(METERS.map(|(name, _)| name))
+        Driver::ALL.into_iter().map(Driver::as_str).chain(METERS)
     }
 
     /// Its name.
@@ -101,12 +101,12 @@ impl Interface {
 
     /// The port that such devices listen on unless configured.
     #[must_use]
-    pub fn port(&self) -> u16 {
+    pub const fn port(&self) -> u16 {
         match self {
             Self::Asic(driver) => driver.port(),
-            _ => {
-                METERS.iter().find(|(name, _)| *name == self.as_str()).map_or(80, |(_, port)| *port)
-            }
+            Self::Shelly(_) | Self::Tasmota(_) | Self::Redfish(_) => 80,
+            Self::Apc(_) => 161,
+            Self::Modbus(_) => 502,
         }
     }
 

@@ -134,7 +134,7 @@ impl DeviceMeter {
         let firmware = telemetry.identity.firmware.clone();
         let changed = self.firmware.is_some() && firmware.is_some() && firmware != self.firmware;
         let new_firmware = firmware.clone().filter(|_| changed);
-        self.firmware = firmware.or(self.firmware.take());
+        self.firmware = firmware.or_else(|| self.firmware.take());
         self.claimed.take(telemetry.claimed_hashes_per_second, at, self.joined());
         self.power = power(telemetry).map(|power| self.calibrated_power(power));
         let step = self.count(figure.quantity, at);

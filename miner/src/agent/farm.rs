@@ -234,10 +234,9 @@ impl Farm {
         let at = self.axis.at(polled.at);
         let Some(entry) = self.entries.get_mut(polled.index) else { return };
         let lost = entry.take(polled, at);
-        if let Some(worker) = entry.device.worker.as_ref().filter(|_| lost && entry.device.counts) {
-            if let Some(series) = self.series.get_mut(worker) {
-                series.lost = true;
-            }
+        let worker = entry.device.worker.as_ref().filter(|_| lost && entry.device.counts);
+        if let Some(series) = worker.and_then(|worker| self.series.get_mut(worker)) {
+            series.lost = true;
         }
         self.news = true;
     }
@@ -314,7 +313,7 @@ impl Farm {
     }
 
     fn signed(&self, worker: &str, now: Moment) -> Result<Value, String> {
-        let epoch = self.series.get(worker).map_or(now.unix.get(), |series| series.epoch);
+        let epoch = self.series.get(worker).map_or_else(|| now.unix.get(), |series| series.epoch);
         let reading = |entry: &Entry| {
             let spec = entry.meter.spec()?;
             Some(MeterReading::of(spec, epoch, entry.meter.total(), entry.coverage_ppm))

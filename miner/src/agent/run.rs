@@ -171,11 +171,11 @@ async fn supervise(
     }
     leave.cancel();
     while let Some(ended) = links.join_next().await {
-        failure = failure.or(ended.err().map(died));
+        failure = failure.or_else(|| ended.err().map(died));
     }
     end.cancel();
     while let Some(ended) = tasks.join_next().await {
-        failure = failure.or(ended.err().map(died));
+        failure = failure.or_else(|| ended.err().map(died));
     }
     failure.map_or(Ok(()), Err)
 }

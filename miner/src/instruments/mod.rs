@@ -5,7 +5,8 @@
 //! their ratio is of the same stretch of time. One task owns the meters, the key and the history
 //! of rates; others get [`Snapshot`]s, or ask the desk for a signed report. Totals count from the
 //! start of the process, under an epoch that is the wall clock's milliseconds at that start: a
-//! restart is a new epoch, and no total ever falls within one. Another pool is a new epoch too: a
+//! restart is a new epoch, and no total ever falls within one; what a run that was killed had metered
+//! and not reported is reported first ([`last_words`]). Another pool is a new epoch too: a
 //! pool that is returned to must not be shown the energy that was used for others meanwhile. While
 //! one of the meters cannot be read there is no report: the next one covers the joules and the work
 //! of the whole time, or neither. Where a meter lost energy for good, the next report begins a new
@@ -14,6 +15,7 @@
 
 pub mod boards;
 pub mod key;
+pub mod last_words;
 pub mod meter;
 pub mod nvml;
 pub mod sensors;
@@ -30,6 +32,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use units::{Hashes, Moment, Work};
 
+use self::last_words::LastWords;
 use self::meter::{Meter, Sample};
 use crate::clock::Clock;
 use crate::device::Device;
@@ -50,6 +53,8 @@ pub struct Metering {
     pub meters: Vec<Meter>,
     /// The key.
     pub key: SigningKey,
+    /// Where it is written down what is not reported yet; `None` for nowhere.
+    pub words: Option<LastWords>,
 }
 
 /// The task.
@@ -57,8 +62,10 @@ pub struct Metering {
 pub struct Instruments {
     clock: Clock,
     epoch: u64,
-    /// The pool of the newest report.
-    reported_to: Option<String>,
+    /// The pool of the newest report, and the worker.
+    reported_to: Option<(String, String)>,
+    /// Reports that pools had taken when that began.
+    taken_before: u64,
     metered: Metered,
     /// Work at the newest instant when every meter was read.
     read_at: Metered,
@@ -85,7 +92,7 @@ pub struct Desk {
 struct Request {
     worker: String,
     pool: String,
-    reply: oneshot::Sender<Option<Value>>,
+    reply: oneshot::Sender<Vec<Value>>,
 }
 
 impl Desk {
@@ -96,12 +103,16 @@ impl Desk {
         (Self { requests }, Requests(receiver))
     }
 
-    /// A signed report of this very instant for `worker` at `pool`; `None` when none can be made.
-    pub async fn report(&self, worker: &str, pool: &str) -> Option<Value> {
+    /// What is to be reported for `worker` at `pool`, in this order: what a run before this one could
+    /// not say any more, where there is that, and a signed report of this very instant, where one can
+    /// be made.
+    pub async fn reports(&self, worker: &str, pool: &str) -> Vec<Value> {
         let (reply, answer) = oneshot::channel();
         let request = Request { worker: worker.to_owned(), pool: pool.to_owned(), reply };
-        self.requests.send(request).await.ok()?;
-        answer.await.ok().flatten()
+        if self.requests.send(request).await.is_err() {
+            return Vec::new();
+        }
+        answer.await.unwrap_or_default()
     }
 }
 
@@ -135,6 +146,7 @@ impl Instruments {
             clock,
             epoch: now.unix.get(),
             reported_to: None,
+            taken_before: 0,
             metered,
             read_at: metered,
             lost: false,
@@ -161,7 +173,8 @@ impl Instruments {
                 () = cancel.cancelled() => break,
                 Some(request) = self.requests.recv() => self.answer(request),
                 _ = tick.tick() => {
-                    self.sample();
+                    let at = self.sample();
+                    self.note_words(at, false);
                     let snapshot = Arc::clone(&self.snapshots.borrow());
                     if snapshot.at.mono >= line_at {
                         line_at += progress::INTERVAL;
@@ -253,21 +266,60 @@ impl Instruments {
     }
 
     fn answer(&mut self, request: Request) {
-        let report = self.signed(request.worker, request.pool);
+        let earlier = self.metering.as_ref().and_then(|metering| {
+            let words = metering.words.as_ref()?;
+            words.of_the_run_before(&request.pool, &request.worker, &metering.key)
+        });
+        let now = self.signed(request.worker, request.pool);
         // Nobody waits any more: nothing is lost, totals are cumulative.
-        let _gone = request.reply.send(report);
+        let _gone = request.reply.send(earlier.into_iter().chain(now).collect());
+    }
+
+    /// Writes down what would be reported now, once the pool has taken a report of this run: before
+    /// that it could make nothing of it, and the words of the run before may still be needed. Not where
+    /// joules are lost: the next report begins another epoch, and there is nothing more to say in this.
+    fn note_words(&mut self, at: Moment, synced: bool) {
+        let taken = self.upstream.borrow().energy_reports > self.taken_before;
+        if !taken
+            || self.lost_unreported
+            || self.metering.as_ref().is_none_or(|known| known.words.is_none())
+        {
+            return;
+        }
+        let Some((pool, worker)) = self.reported_to.clone() else { return };
+        let report = self.sign(worker.clone(), at);
+        let words = self.metering.as_mut().and_then(|metering| metering.words.as_mut());
+        if let (Some(report), Some(words)) = (report, words) {
+            words.note(&pool, &worker, &report, synced);
+        }
     }
 
     fn signed(&mut self, worker: String, pool: String) -> Option<Value> {
         let at = self.sample();
+        if !self.meters().iter().all(Meter::is_good) {
+            return None;
+        }
+        let now_to = Some((pool, worker.clone()));
+        if self.reported_to != now_to {
+            self.taken_before = self.upstream.borrow().energy_reports;
+        }
+        let before = std::mem::replace(&mut self.reported_to, now_to);
+        let pool_of = |to: &Option<(String, String)>| to.as_ref().map(|(pool, _)| pool.clone());
+        let elsewhere = before.is_some() && pool_of(&before) != pool_of(&self.reported_to);
+        if std::mem::take(&mut self.lost_unreported) || elsewhere {
+            self.epoch = at.unix.get().max(self.epoch.saturating_add(1));
+        }
+        let report = self.sign(worker, at)?;
+        // What the pool hears, the next run knows of, whatever becomes of this one.
+        self.note_words(at, true);
+        Some(report)
+    }
+
+    /// A report of the newest sample; `None` without meters, or while one of them gives nothing.
+    fn sign(&self, worker: String, at: Moment) -> Option<Value> {
         let metering = self.metering.as_ref()?;
         if !metering.meters.iter().all(Meter::is_good) {
             return None;
-        }
-        let before = self.reported_to.replace(pool);
-        let elsewhere = before.is_some() && before != self.reported_to;
-        if std::mem::take(&mut self.lost_unreported) || elsewhere {
-            self.epoch = at.unix.get().max(self.epoch.saturating_add(1));
         }
         let hashes = self.snapshots.borrow().hashes();
         let report = report(self.epoch, worker, at, &metering.meters, hashes);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::devices::{Device, Manner, Speech, recorded};
-use crate::{ask, entry, file, once};
+use crate::support::{ask, entry, file, once};
 
 /// A device with these recorded answers, each under what it is asked with.
 fn replay(driver: &str, speech: Speech, answers: &[(&str, &str)]) -> Value {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::devices::{Device, Manner, Speech, recorded};
-use crate::{ask, entry, file, once};
+use crate::support::{ask, entry, file, once};
 
 const BAD: [Manner; 6] = [
     Manner::Silent,

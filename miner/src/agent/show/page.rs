@@ -70,7 +70,7 @@ fn devices(html: &mut String, entries: &[Entry]) {
         let watts = entry
             .meter
             .power()
-            .map_or("\u{2013}".to_owned(), |p| format!("{:.1} W", p.watts_f64()));
+            .map_or_else(|| "\u{2013}".to_owned(), |p| format!("{:.1} W", p.watts_f64()));
         let tier = entry.meter.spec().map_or("\u{2013}", |spec| spec.tier.as_str());
         let worker = entry.device.worker.as_deref().unwrap_or("for nobody");
         write(
@@ -119,7 +119,8 @@ fn sites(html: &mut String, sites: &[Comparison]) {
     for one in sites {
         let bad = matches!(one.verdict, Verdict::Missing | Verdict::Excess);
         let bad = if bad { " class=bad" } else { "" };
-        let left = one.ratio().map_or("\u{2013}".to_owned(), |r| format!("{:.2} %", r * 100.0));
+        let left =
+            one.ratio().map_or_else(|| "\u{2013}".to_owned(), |r| format!("{:.2} %", r * 100.0));
         write(
             html,
             format_args!(

@@ -27,12 +27,13 @@ impl Conversation<'_> {
         self.report_at = self.report_every.map(|interval| now.mono + interval);
         let Some(desk) = &self.upstream.energy else { return };
         let pool = self.upstream.settings.pools[self.index].url.to_string();
-        match desk.report(&self.pool.user, &pool).await {
-            Some(report) => {
-                self.session.report_energy(report, now);
-                self.reports_unanswered += 1;
-            }
-            None => tracing::warn!("energy report held back: the meter gives no reading"),
+        let reports = desk.reports(&self.pool.user, &pool).await;
+        if reports.is_empty() {
+            tracing::warn!("energy report held back: the meter gives no reading");
+        }
+        for report in reports {
+            self.session.report_energy(report, now);
+            self.reports_unanswered += 1;
         }
     }
 
