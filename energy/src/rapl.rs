@@ -371,3 +371,5 @@ fn read_microjoules(tree: &dyn Tree, path: &str) -> Result<MicroJoules, Failure>
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod truth;
