@@ -24,7 +24,7 @@
 //! The rules: an unknown key is an error (with the nearest known name), a secret is taken from the
 //! file or a flag and never from the environment, and never printed. What a section means lives
 //! beside the component that it sets up; this crate deliberately knows none of them. It ships the
-//! example files [`POOL_TOML`] and [`MINER_TOML`], and the programs' tests load them.
+//! example files [`POOL_TOML`], [`MINER_TOML`] and [`AGENT_TOML`], and the programs' tests load them.
 //!
 //! Units are in the names of the keys (`interval_seconds`); a key without one is a plain number.
 
@@ -52,6 +52,9 @@ pub const POOL_TOML: &str = include_str!("../pool.toml");
 /// The shipped `miner.toml`.
 pub const MINER_TOML: &str = include_str!("../miner.toml");
 
+/// The shipped `agent.toml`.
+pub const AGENT_TOML: &str = include_str!("../agent.toml");
+
 /// The same file with its commented-out keys switched on.
 ///
 /// The shipped files write prose as `# text` and a key that is at its default, or that stands for
@@ -78,7 +81,7 @@ mod tests {
 
     #[test]
     fn shipped_files_are_toml_as_they_are_and_uncommented() {
-        for text in [POOL_TOML, MINER_TOML] {
+        for text in [POOL_TOML, MINER_TOML, AGENT_TOML] {
             text.parse::<toml::Table>().unwrap();
             uncomment(text).parse::<toml::Table>().unwrap();
         }

@@ -137,6 +137,9 @@ pub struct AgentArgs {
     /// Ask every device once, print what each answered, and end; exit status 1 if one gave no figure
     #[arg(long)]
     pub once: bool,
+    /// Only read the file, and print every key in force or every mistake
+    #[arg(long, conflicts_with = "once")]
+    pub check: bool,
     /// With --once: print one JSON object
     #[arg(long, requires = "once")]
     pub json: bool,

@@ -42,7 +42,10 @@ const RESULTS: usize = 256;
 /// When the configuration is wrong, or something that the agent needs can't be had.
 pub fn run(args: &AgentArgs) -> Result<(), Failure> {
     let clock = Clock::start();
-    let (config, _) = settings::load(&args.config, environment())?;
+    let (config, effective) = settings::load(&args.config, environment())?;
+    if args.check {
+        return print(&effective.to_string());
+    }
     log::start(args.once || args.quiet, clock);
     let runtime = runtime(RUNTIME_THREADS)?;
     if args.once {
