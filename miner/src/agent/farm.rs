@@ -409,3 +409,6 @@ fn refusal(telemetry: &Telemetry, step: Step) -> Option<String> {
         |refused| format!("{} is {:?}: {}", refused.field, refused.text, refused.reason),
     ))
 }
+
+#[cfg(test)]
+mod tests;
