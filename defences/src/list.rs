@@ -335,6 +335,14 @@ defences! {
     HitVerified = "hit-verified",
     /// The key that signs reports is its owner's alone.
     KeyFile = "key-file",
+    /// A device's answer has an end.
+    DeviceAnswer = "device-answer",
+    /// What a device says of itself is shown and not run.
+    DeviceText = "device-text",
+    /// A power that no such device draws is refused.
+    DevicePower = "device-power",
+    /// Another agent does not write the same state.
+    StateLock = "state-lock",
 }
 
 /// A text that names no defence.

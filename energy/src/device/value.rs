@@ -3,6 +3,7 @@
 //! Deliberately lenient in form and strict in what is believed: what is no power that such a device
 //! can draw ends up among the refused, with the reason.
 
+use defences::{Defence, stands};
 use serde_json::Value;
 use units::MilliWatts;
 
@@ -84,7 +85,9 @@ impl Telemetry {
             Some(watts) if watts < 0.0005 => {
                 "a device that answers draws some power; 0 stands for unknown".to_owned()
             }
-            Some(watts) => match milliwatts(watts).filter(|power| *power <= most) {
+            Some(watts) => match milliwatts(watts)
+                .filter(|power| *power <= most || !stands(Defence::DevicePower))
+            {
                 Some(power) => return Some(power),
                 None => format!("no such device draws more than {} W", most.watts_f64()),
             },

@@ -12,6 +12,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use defences::{Defence, stands};
 use energy::counter::{self, GapReason};
 use energy::device::meter::{Kept, KeptGauge};
 use energy::integrator;
@@ -116,8 +117,10 @@ impl Store {
             .truncate(false)
             .open(path.with_extension("lock"))
             .map_err(of_io)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| StoreError::Taken(path.to_owned()))?;
+        let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        if alone.is_err() && stands(Defence::StateLock) {
+            return Err(StoreError::Taken(path.to_owned()));
+        }
         let damaged = |reason: String| StoreError::Damaged { path: path.to_owned(), reason };
         let store = Self { path: path.to_owned(), _lock: lock };
         match read(path).map_err(of_io)? {

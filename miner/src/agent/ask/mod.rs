@@ -12,6 +12,7 @@ mod modbus;
 use std::time::Duration;
 
 use config::Secret;
+use defences::{Defence, stands};
 use energy::counter::GapReason;
 use energy::device::Request;
 use energy::device::modbus::{Asked, frame as modbus_frame};
@@ -137,9 +138,9 @@ async fn connect_to(place: &Place, port: u16) -> Result<TcpStream, AskError> {
 async fn read_to_end(stream: impl AsyncRead + Unpin) -> Result<Vec<u8>, AskError> {
     let mut bytes = Vec::new();
     let most = u64::try_from(ANSWER_MAX).unwrap_or(u64::MAX);
-    let read = stream.take(most + 1).read_to_end(&mut bytes).await;
+    let read = stream.take(most.saturating_add(1)).read_to_end(&mut bytes).await;
     match read {
-        _ if bytes.len() > ANSWER_MAX => Err(endless()),
+        _ if bytes.len() > ANSWER_MAX && stands(Defence::DeviceAnswer) => Err(endless()),
         // Some devices cut the line instead of closing it; what came before may be whole.
         Err(error) if bytes.is_empty() => Err(lost(error)),
         Ok(_) if bytes.is_empty() => Err(AskError::Lost("it hung up without an answer".to_owned())),
@@ -153,4 +154,42 @@ fn lost(error: std::io::Error) -> AskError {
 
 fn endless() -> AskError {
     AskError::Odd(format!("an answer of more than {ANSWER_MAX} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut devices = tokio::task::JoinSet::new();
+        devices.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // Until it is cut off, or has said twice what may be said.
+            for _ in 0..ANSWER_MAX / 512 {
+                if stream.write_all(&[b'['; 1024]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let place = Place {
+            host: "127.0.0.1".to_owned(),
+            port,
+            web_port: port,
+            tls: false,
+            fingerprint: None,
+            user: None,
+            password: None,
+            unit: 1,
+        };
+        let asker = Asker::new(Duration::from_secs(60));
+        let said = asker.ask(&place, &Request::Cgminer { command: "summary" }, 1).await;
+        assert_eq!(said, Err(endless()));
+        assert_eq!(endless().gap(), GapReason::Malformed);
+    }
 }
