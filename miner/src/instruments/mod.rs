@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use energy::SigningKey;
-use energy::meter::Scope;
+use energy::meter::{MeterSpec, Scope};
 use energy::report::{ClaimedHashes, EnergyReport, MeterReading};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,6 +35,7 @@ use crate::clock::Clock;
 use crate::device::Device;
 use crate::progress;
 use crate::rates::{Rates, Reading, WINDOWS};
+use crate::restraint::State;
 use crate::telemetry::{DeviceReading, Metered, Snapshot};
 use crate::upstream::status::Status;
 
@@ -50,6 +51,14 @@ pub struct Metering {
     pub meters: Vec<Meter>,
     /// The key.
     pub key: SigningKey,
+}
+
+impl Metering {
+    /// What the meters are that count: those of the widest scope.
+    pub fn counting(&self) -> impl Iterator<Item = &MeterSpec> {
+        let widest = self.meters.iter().map(|meter| meter.spec().scope).max();
+        self.meters.iter().map(Meter::spec).filter(move |spec| Some(spec.scope) == widest)
+    }
 }
 
 /// The task.
@@ -71,6 +80,7 @@ pub struct Instruments {
     rates: Rates,
     highest: f64,
     upstream: watch::Receiver<Status>,
+    restraint: watch::Receiver<Arc<State>>,
     requests: mpsc::Receiver<Request>,
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
@@ -121,6 +131,8 @@ impl Instruments {
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let now = clock.now();
         let metered = Metered { hashes: Hashes::ZERO, proven: Work::ZERO };
+        // Whose sender is gone: what it holds stays.
+        let (_, restraint) = watch::channel(Arc::new(State::free()));
         let first = Snapshot {
             at: now,
             devices: Vec::new(),
@@ -129,6 +141,7 @@ impl Instruments {
             meters: Vec::new(),
             metered,
             upstream: upstream.borrow().clone(),
+            restraint: Arc::clone(&restraint.borrow()),
         };
         let (snapshots, listener) = watch::channel(Arc::new(first));
         let mut instruments = Self {
@@ -144,11 +157,19 @@ impl Instruments {
             rates: Rates::new(),
             highest: 0.0,
             upstream,
+            restraint,
             requests: requests.0,
             snapshots,
         };
         instruments.sample();
         (instruments, listener)
+    }
+
+    /// Shows this in every snapshot.
+    #[must_use]
+    pub fn showing(mut self, restraint: watch::Receiver<Arc<State>>) -> Self {
+        self.restraint = restraint;
+        self
     }
 
     /// Reads until cancelled, and prints a progress line now and then; gives the last reading.
@@ -188,6 +209,7 @@ impl Instruments {
             meters: self.meters().iter().map(Meter::reading).collect(),
             metered: self.metered,
             upstream,
+            restraint: Arc::clone(&self.restraint.borrow()),
         };
         let (hashes, proven) = (snapshot.hashes(), snapshot.upstream.proven);
         if all_read {
@@ -293,6 +315,8 @@ fn read(device: &Device) -> DeviceReading {
         busy: device.busy(),
         limit: device.limit(),
         starved: device.starved(),
+        rested: device.rested(),
+        was_held_back: device.was_held_back(),
         hardware_errors: device.hardware_errors(),
     }
 }
