@@ -89,6 +89,12 @@ pub struct RunArgs {
     /// Where to serve metrics and the summary, or off
     #[arg(long, value_name = "ADDR")]
     pub api: Option<String>,
+    /// Draw so many watts at the most
+    #[arg(long, value_name = "W")]
+    pub power_cap: Option<String>,
+    /// Hash for so much of the time, 1 to 100
+    #[arg(long, value_name = "PERCENT")]
+    pub duty: Option<String>,
     /// Full-screen display
     #[arg(long)]
     pub tui: bool,

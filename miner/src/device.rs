@@ -5,7 +5,7 @@
 //! thread's nanoseconds.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Device {
     hashes: AtomicU64,
     busy_nanos: AtomicU64,
     starved_nanos: AtomicU64,
+    rested_nanos: AtomicU64,
+    held_back: AtomicBool,
     hardware_errors: AtomicU64,
     losses: AtomicU64,
     /// Why it is lost now.
@@ -103,6 +105,8 @@ impl Device {
             hashes: AtomicU64::new(0),
             busy_nanos: AtomicU64::new(0),
             starved_nanos: AtomicU64::new(0),
+            rested_nanos: AtomicU64::new(0),
+            held_back: AtomicBool::new(false),
             hardware_errors: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             lost: Mutex::new(None),
@@ -179,6 +183,19 @@ impl Device {
         Duration::from_nanos(self.starved_nanos.load(Ordering::Relaxed))
     }
 
+    /// Time that its workers rested because they were held back, summed over them.
+    #[must_use]
+    pub fn rested(&self) -> Duration {
+        Duration::from_nanos(self.rested_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Whether its workers ever hashed while they were held back. Threads that share a core are
+    /// faster then, one by one, than all of them are together.
+    #[must_use]
+    pub fn was_held_back(&self) -> bool {
+        self.held_back.load(Ordering::Relaxed)
+    }
+
     /// Hits that did not hash again.
     #[must_use]
     pub fn hardware_errors(&self) -> u64 {
@@ -197,6 +214,17 @@ impl Device {
     pub fn add_starved(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.starved_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// A worker rested for so long.
+    pub fn add_rested(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.rested_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// A worker hashed while it was held back.
+    pub fn note_held_back(&self) {
+        self.held_back.store(true, Ordering::Relaxed);
     }
 
     /// More hits did not hash again; says how many have not so far.

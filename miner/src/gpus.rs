@@ -84,6 +84,8 @@ struct Worker {
     hands: Hands,
     card: Card,
     dispatch: Duration,
+    /// How long dispatches are now, in percent of that.
+    batch: u16,
     pace: Pace,
     /// The claim at hand, and how many of its nonces were handed in.
     claim: Option<(Arc<Part>, u32)>,
@@ -126,7 +128,7 @@ impl Worker {
     fn new(hands: Hands, mut card: Card, dispatch: Duration) -> Self {
         let pace = paced(&mut card, dispatch);
         let (under_way, answered) = (VecDeque::new(), Duration::ZERO);
-        Self { hands, card, dispatch, pace, claim: None, under_way, answered }
+        Self { hands, card, dispatch, batch: 100, pace, claim: None, under_way, answered }
     }
 
     fn run(mut self) {
@@ -173,6 +175,10 @@ impl Worker {
     /// Hands in dispatches until enough are under way, and takes the answer of the oldest. Says
     /// whether there are other orders, which then count as seen.
     fn turn(&mut self, work: &Arc<Work>) -> Result<bool, Lost> {
+        if self.hands.must_rest() {
+            return self.rest().map(|()| false);
+        }
+        self.follow_batch();
         while self.under_way.len() < IN_FLIGHT && self.submit(work)? {
             // Where handing in is doing it, as in software, what is done waits for nothing more.
             self.finish(Duration::ZERO)?;
@@ -185,6 +191,29 @@ impl Worker {
         }
         self.finish(LOOK_UP)?;
         Ok(false)
+    }
+
+    /// Takes what is still under way, so that the GPU rests too, and then rests.
+    fn rest(&mut self) -> Result<(), Lost> {
+        if !self.under_way.is_empty() {
+            return self.finish(LOOK_UP);
+        }
+        self.hands.rest();
+        Ok(())
+    }
+
+    /// Has dispatches as long as they are to be.
+    fn follow_batch(&mut self) {
+        let batch = self.hands.batch();
+        if batch != self.batch {
+            self.batch = batch;
+            self.pace.aim(self.length());
+        }
+    }
+
+    /// How long a dispatch is to take.
+    fn length(&self) -> Duration {
+        self.dispatch * u32::from(self.batch) / 100
     }
 
     /// Hands in the next dispatch; says whether there was anything to hand in.
@@ -228,7 +257,8 @@ impl Worker {
 
     /// Another engine has a pace of its own.
     fn begin_pace(&mut self) {
-        self.pace = paced(&mut self.card, self.dispatch);
+        let length = self.length();
+        self.pace = paced(&mut self.card, length);
         if let Some(engine) = self.card.engine() {
             self.hands.device.set_kernel(engine.tile());
         }

@@ -3,7 +3,8 @@
 //!
 //! A worker looks for new orders after each slice, so that new work is taken up at once. What it
 //! finds goes into a bounded queue: where the pool can't keep up, hashing waits rather than memory
-//! growing. It deliberately does not search: that is [`crate::workers`] on the CPU and
+//! growing. Between slices it rests, where [`crate::restraint`] holds the miner back. It deliberately
+//! does not search: that is [`crate::workers`] on the CPU and
 //! [`crate::gpus`] on a GPU.
 
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use tokio::time::timeout;
 use units::Hashes;
 
 use crate::clock::Clock;
-use crate::device::Device;
+use crate::device::{Device, Kernel};
+use crate::restraint::duty::{Due, Follower, Throttle};
 use crate::space::{Claim, Claimed};
 use crate::verify::verify;
 use crate::work::Work;
@@ -70,6 +72,7 @@ pub struct Crew {
     found: mpsc::Sender<Found>,
     clock: Clock,
     runtime: Handle,
+    throttle: Throttle,
 }
 
 /// One worker's.
@@ -84,6 +87,8 @@ pub struct Hands {
     orders: watch::Receiver<Orders>,
     found: mpsc::Sender<Found>,
     runtime: Handle,
+    /// What it may do.
+    follower: Follower,
     /// Of the kernel's faults, those that are counted already.
     faults: u64,
 }
@@ -95,13 +100,31 @@ impl Crew {
     pub fn new(clock: Clock, runtime: &Handle) -> (Self, Ends) {
         let (orders, listener) = watch::channel(Orders::Idle);
         let (finder, found) = mpsc::channel(FOUND_QUEUE);
-        let crew = Self { orders: listener, found: finder, clock, runtime: runtime.clone() };
+        let (runtime, throttle) = (runtime.clone(), Throttle::new());
+        let crew = Self { orders: listener, found: finder, clock, runtime, throttle };
         (crew, Ends { orders, found })
+    }
+
+    /// What holds everybody of this crew back.
+    #[must_use]
+    pub const fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// Hands for a worker of `device`, which has the place `index` in every work.
     #[must_use]
     pub fn hands(&self, device: &Arc<Device>, index: usize) -> Hands {
+        self.hands_of(device, index, None)
+    }
+
+    /// Hands for one of the CPU's threads, by its number: those with the highest wait first.
+    #[must_use]
+    pub fn hands_of_thread(&self, device: &Arc<Device>, index: usize, thread: usize) -> Hands {
+        // Nobody has so many threads that the last of them could not be told apart.
+        self.hands_of(device, index, Some(u16::try_from(thread).unwrap_or(u16::MAX - 1)))
+    }
+
+    fn hands_of(&self, device: &Arc<Device>, index: usize, thread: Option<u16>) -> Hands {
         Hands {
             device: Arc::clone(device),
             clock: self.clock,
@@ -109,6 +132,7 @@ impl Crew {
             orders: self.orders.clone(),
             found: self.found.clone(),
             runtime: self.runtime.clone(),
+            follower: self.throttle.follow(thread),
             faults: 0,
         }
     }
@@ -162,9 +186,56 @@ impl Hands {
         called
     }
 
+    /// Whether this worker is to rest before it hashes on.
+    #[must_use]
+    pub fn must_rest(&self) -> bool {
+        self.follower.must_rest()
+    }
+
+    /// Rests for as long as this worker is to, or until there are other orders, which do not count
+    /// as seen.
+    pub fn rest(&mut self) {
+        while !self.is_called() {
+            let longest = match self.follower.due() {
+                Due::Nothing => return,
+                Due::Sleep(time) => time,
+                Due::Wait => Duration::MAX,
+            };
+            let begin = self.clock.elapsed();
+            self.doze(longest);
+            let rested = self.clock.elapsed().saturating_sub(begin);
+            self.follower.rested(rested);
+            self.device.add_rested(rested);
+        }
+    }
+
+    /// Sleeps until there are new orders or another allowance, `longest` at most.
+    fn doze(&mut self, longest: Duration) {
+        let (orders, follower) = (&mut self.orders, &mut self.follower);
+        let woken = async {
+            tokio::select! {
+                called = orders.changed() => called.is_ok(),
+                () = follower.changed() => false,
+            }
+        };
+        let called = self.runtime.block_on(async { timeout(longest, woken).await });
+        if called == Ok(true) {
+            self.orders.mark_changed();
+        }
+    }
+
+    /// How long a GPU's dispatches are to be, in percent of their usual length.
+    #[must_use]
+    pub fn batch(&self) -> u16 {
+        self.follower.batch()
+    }
+
     /// Counts what a kernel did; `faults` are all that it ever had.
     pub fn count(&mut self, hashes: Hashes, took: Duration, faults: u64) {
         self.device.add_slice(hashes, took);
+        if self.follower.worked(took) && matches!(self.device.kernel(), Kernel::Cpu(_)) {
+            self.device.note_held_back();
+        }
         if faults > self.faults {
             self.note_faults(faults - self.faults);
         }

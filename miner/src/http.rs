@@ -4,6 +4,7 @@
 //! with a limit on connections and on the time a request may take to come. Everything here is
 //! read-only and public; nothing can be changed over HTTP.
 
+mod restraint;
 mod summary;
 mod xmrig;
 

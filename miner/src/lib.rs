@@ -6,8 +6,8 @@
 //! hashing threads, which
 //! [`cpus`] has a place for), [`verify`] (every hit is hashed again), back to [`upstream`] (the share and
 //! its verdict). Beside it, once a second: [`instruments`] (counters and meters read together)
-//! makes [`telemetry`], which [`metrics`], [`http`] and [`progress`] show. [`run`] puts the tasks
-//! together and takes them apart; [`commands`] are the other things the binary can do.
+//! makes [`telemetry`], which [`metrics`], [`http`] and [`progress`] show, and [`restraint`] says how
+//! much of the time may be hashed. [`run`] puts the tasks together and takes them apart; [`commands`] are the other things the binary can do.
 //!
 //! What it deliberately does not do: speak the protocol (`stratum`), hash (`kernels`), say what a meter
 //! means (`energy`). Only [`clock`] reads the time. Units: hashes, hashes a second, microjoules;
@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod pace;
 pub mod progress;
 pub mod rates;
+pub mod restraint;
 pub mod rig;
 pub mod run;
 pub mod settings;

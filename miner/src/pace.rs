@@ -58,6 +58,11 @@ impl Pace {
         Self { growth_max: u64::MAX, ..limited }
     }
 
+    /// Slices aim at `target` from now on.
+    pub fn aim(&mut self, target: Duration) {
+        self.target_micros = u64::try_from(target.as_micros()).unwrap_or(u64::MAX).max(1);
+    }
+
     /// Nonces of the next slice: at least 1, at most `left`.
     #[must_use]
     pub fn nonces(&self, versions: usize, left: u32) -> u32 {

@@ -31,6 +31,7 @@ pub fn line(snapshot: &Snapshot) -> String {
     if starved >= 1.0 {
         parts.push(format!("idle {starved:.0} % for want of work from the pool"));
     }
+    parts.extend(snapshot.restraint.line());
     match (&status.phase, status.difficulty) {
         (Phase::Mining, Some(difficulty)) => {
             parts.push(format!("difficulty {}", significant(difficulty.get())));

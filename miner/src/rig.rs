@@ -20,6 +20,7 @@ use crate::error::Failure;
 use crate::gpus::{self, Gpu, Shaders};
 use crate::hands::Crew;
 use crate::instruments::boards::GpuToMeter;
+use crate::restraint::governor::Range;
 use crate::settings::{Config, Cpu};
 use crate::space::Layout;
 use crate::tuning::{self, Limit, Tuning};
@@ -78,6 +79,14 @@ impl Rig {
     pub fn layouts(&self) -> Vec<Layout> {
         let cpu = self.cpu.iter().map(|tile| Layout::of_cpu(tile.backend));
         cpu.chain(self.gpus.iter().map(Ready::layout)).collect()
+    }
+
+    /// What there is to set for the least energy per hash.
+    #[must_use]
+    pub fn range(&self, config: &Config) -> Range {
+        let threads = if self.cpu.is_some() { config.plan.threads() } else { 0 };
+        let threads = u16::try_from(threads).unwrap_or(u16::MAX);
+        Range { threads, gpus: !self.gpus.is_empty(), interactive: config.interactive }
     }
 
     /// What there is to meter beside the CPU.

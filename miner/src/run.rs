@@ -1,6 +1,7 @@
 //! Mining from the first line to the last: puts the tasks together and takes them apart.
 //!
-//! Read [`mine`]. Three tasks in one set: the upstream, the instruments, the HTTP server. Being
+//! Read [`mine`]. Four tasks in one set: the upstream, the instruments, what holds the miner back, the
+//! HTTP server. Being
 //! told to stop cancels the upstream, which stops the workers, sends what they found and the last
 //! energy report, and ends; its end ends the others. Any task that ends by itself ends all.
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +26,12 @@ use crate::http::{self, Api};
 use crate::instruments::boards::{self, GpuToMeter, Host};
 use crate::instruments::last_words::LastWords;
 use crate::instruments::nvml::Library;
-use crate::instruments::sensors::Processor;
+use crate::instruments::sensors::{Folder, Processor};
 use crate::instruments::{Desk, Instruments, Metering, key};
 use crate::metrics::{Registry, ShareMetrics};
 use crate::progress;
+use crate::restraint::keeper::Keeper;
+use crate::restraint::{Restraint, State, heat};
 use crate::rig::Rig;
 use crate::settings::{self, Config, Cpu};
 use crate::telemetry::Snapshot;
@@ -62,6 +66,7 @@ enum End {
     Upstream(Result<(), WorkersGone>),
     Instruments(Arc<Snapshot>),
     Http,
+    Restraint,
 }
 
 /// Mines until `stop` is done. `announce` is told the address that the HTTP API is bound to.
@@ -84,7 +89,10 @@ pub async fn mine(
         announce(listener.local_addr().map_err(|e| Failure::failed(format!("api: {e}")))?)?;
     }
     let layouts = rig.layouts();
+    let sysfs = Folder::new(&config.sysfs);
+    let restraint = restraint(&config, metering.as_ref(), &rig)?;
     let (crew, ends) = Crew::new(clock, &Handle::current());
+    let throttle = crew.throttle().clone();
     let devices = rig.start(&crew, &config, clock)?;
     // The queue of findings is to close when the last worker ends.
     drop(crew);
@@ -107,11 +115,18 @@ pub async fn mine(
         cancel.clone(),
     );
     let (instruments, snapshots) = Instruments::new(clock, devices, metering, status, requests);
+    let (state, shown) = watch::channel(Arc::new(State::free()));
+    let instruments = instruments.showing(shown);
+    let keeper = Keeper::new(restraint, throttle, sysfs, snapshots.clone(), state);
 
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { End::Upstream(upstream.run().await) });
-    let (until, serving) = (end.clone(), end.clone());
+    let (until, serving, keeping) = (end.clone(), end.clone(), end.clone());
     tasks.spawn(async move { End::Instruments(instruments.run(until).await) });
+    tasks.spawn(async move {
+        keeper.run(keeping).await;
+        End::Restraint
+    });
     if let Some(listener) = listener {
         let api = Arc::new(Api::new(registry, snapshots));
         tasks.spawn(async move {
@@ -149,7 +164,7 @@ async fn supervise(
                 end.cancel();
             }
             Some(Ok(End::Instruments(snapshot))) => last = Some(snapshot),
-            Some(Ok(End::Http)) => {}
+            Some(Ok(End::Http | End::Restraint)) => {}
             Some(Err(panic)) => {
                 failure =
                     failure.or_else(|| Some(Failure::failed(format!("a task died: {panic}"))));
@@ -200,6 +215,23 @@ fn metering(
         return Ok(None);
     }
     Ok(Some(Metering { meters: opened.meters, key, words }))
+}
+
+/// What holds the miner back, unless it cannot be done here.
+fn restraint(
+    config: &Config,
+    metering: Option<&Metering>,
+    rig: &Rig,
+) -> Result<Restraint, Failure> {
+    let settings = &config.power;
+    let hottest = settings.max_celsius.and_then(|_| heat::hottest(&Folder::new(&config.sysfs)));
+    if let Some(hottest) = &hottest {
+        let heat::Temperature { celsius, sensor } = hottest;
+        tracing::info!("temperature: the hottest sensor is {sensor}, at {celsius:.0} C");
+    }
+    let counting = metering.into_iter().flat_map(Metering::counting);
+    settings.refuse_what_cannot_be_kept(counting, hottest.as_ref()).map_err(Failure::usage)?;
+    Ok(Restraint::new(settings.clone(), rig.range(config)))
 }
 
 /// Listens there, or says what else could be tried.

@@ -19,9 +19,11 @@ use crate::cpus::list::{CpuList, ListError};
 use crate::cpus::plan::{Affinity, Plan, Smt, Wishes};
 use crate::cpus::{Cpus, THREADS_MAX, system};
 use crate::error::Failure;
+use crate::restraint;
 use crate::upstream::{Pool, Timing};
 
 pub(crate) mod pools;
+mod power;
 
 /// Variables of ours that are no keys.
 const NOT_KEYS: [&str; 1] = ["WATTPROOF_MINER_LOG"];
@@ -55,6 +57,10 @@ pub struct Config {
     pub gpus: Wanted,
     /// Whether somebody looks at what these GPUs show: dispatches are short then.
     pub interactive: bool,
+    /// What holds the miner back.
+    pub power: restraint::Settings,
+    /// The root of the tree that Linux shows its sensors in.
+    pub sysfs: PathBuf,
 }
 
 /// Which CPU backend.
@@ -101,6 +107,8 @@ pub fn load(
         ("--cpu", "cpu.backend", &args.cpu),
         ("--gpu", "gpu.devices", &args.gpu),
         ("--api", "api.listen", &args.api),
+        ("--power-cap", "power.cap_watts", &args.power_cap),
+        ("--duty", "power.duty_percent", &args.duty),
     ] {
         if let Some(text) = text {
             reader = reader.flag(flag, path, text.clone());
@@ -162,7 +170,10 @@ fn read(reader: &mut Reader, cpus: Cpus) -> Option<Config> {
     let rolling = section.or("version_rolling", "true", parse::boolean());
     let difficulty = section.optional("difficulty", difficulty);
     let energy = energy(&mut reader.section("energy"));
+    let is_metered = energy.as_ref().is_none_or(|(energy, _)| energy.is_some());
+    let power = power::power(&mut reader.section("power"), is_metered);
     let api = reader.section("api").or("listen", "\"127.0.0.1:4068\"", api);
+    let (energy, sysfs) = energy?;
     Some(Config {
         pools: pools?,
         cpu: cpu?,
@@ -170,11 +181,13 @@ fn read(reader: &mut Reader, cpus: Cpus) -> Option<Config> {
         cpus,
         version_mask: if rolling? { BIP320_MASK } else { 0 },
         difficulty: difficulty?,
-        energy: energy?,
+        energy,
         api: api?,
         timing: Timing::default(),
         gpus: with_software(devices?, cpu? == Cpu::Off),
         interactive: interactive?,
+        power: power?,
+        sysfs,
     })
 }
 
@@ -189,19 +202,21 @@ fn wishes(section: &mut Section<'_>, cpus: &Cpus) -> Option<Wishes> {
     Some(Wishes { threads: threads?, smt: smt?, affinity: affinity?, nice: nice? })
 }
 
-fn energy(section: &mut Section<'_>) -> Option<Option<Energy>> {
+/// How energy is measured, and where sensors are in any case.
+fn energy(section: &mut Section<'_>) -> Option<(Option<Energy>, PathBuf)> {
     let report = section.or("report", "true", parse::boolean());
     let sysfs = section.or("sysfs", "\"/sys\"", parse::path());
     let watts = section.optional("watts", parse::f64_in(0.001..=1e9));
     let uncertainty = section.or("uncertainty", "0.3", parse::f64_in(LEAST_UNCERTAINTY..=1.0));
     let key = section.optional("key", parse::path());
+    let sysfs = sysfs?;
     let energy = Energy {
-        sysfs: sysfs?,
+        sysfs: sysfs.clone(),
         watts: watts?.map(milliwatts),
         uncertainty: uncertainty?,
         key: key?,
     };
-    Some(report?.then_some(energy))
+    Some((report?.then_some(energy), sysfs))
 }
 
 fn cpu(name: &str) -> Result<Cpu, String> {

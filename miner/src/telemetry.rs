@@ -3,6 +3,7 @@
 //! [`Snapshot`] is made once a second by [`crate::instruments::Instruments`], which reads the hash
 //! counters and the meters together; metrics, API and progress line all show the same one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use energy::meter::MeterSpec;
@@ -10,6 +11,7 @@ use units::{Hashes, JoulesPerTerahash, MicroJoules, Moment, UnixMillis, Work};
 
 use crate::device::{Kernel, Place};
 use crate::rates::{Rate, WINDOWS};
+use crate::restraint::State;
 use crate::upstream::status::Status;
 
 /// Everything, at one instant.
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub metered: Metered,
     /// The pool's side.
     pub upstream: Status,
+    /// What holds the miner back.
+    pub restraint: Arc<State>,
 }
 
 /// Work that the meters saw done.
@@ -60,6 +64,10 @@ pub struct DeviceReading {
     pub limit: Option<f64>,
     /// Time without anything to search although there was a job, summed over the workers.
     pub starved: Duration,
+    /// Time that its workers rested because they were held back, summed over them.
+    pub rested: Duration,
+    /// Whether its workers ever hashed while they were held back.
+    pub was_held_back: bool,
     /// Hits that did not hash again.
     pub hardware_errors: u64,
     /// How often it was lost.
@@ -85,13 +93,14 @@ pub struct MeterReading {
 
 impl DeviceReading {
     /// What is reached of the device's limit while it hashes, in percent; `None` where the limit
-    /// is not known, and before anything was hashed.
+    /// is not known, before anything was hashed, and once a CPU was held back: what a thread reaches
+    /// then, with a core to itself, is not what it reaches with all of them at work.
     #[must_use]
     pub fn percent_of_limit(&self) -> Option<f64> {
         let busy = self.busy.as_secs_f64();
         let threads = f64::from(u32::try_from(self.threads).unwrap_or(u32::MAX));
         let rate = self.hashes.as_f64() / busy * threads;
-        (busy > 0.0).then_some(())?;
+        (busy > 0.0 && !self.was_held_back).then_some(())?;
         Some(100.0 * rate / self.limit?)
     }
 }
@@ -101,6 +110,30 @@ impl Snapshot {
     #[must_use]
     pub fn hashes(&self) -> Hashes {
         self.devices.iter().fold(Hashes::ZERO, |sum, device| sum.saturating_add(device.hashes))
+    }
+
+    /// Time that the busiest device was busy, on average over its threads.
+    #[must_use]
+    pub fn busiest(&self) -> Duration {
+        let each = self.devices.iter().map(|device| {
+            let threads = u32::try_from(device.threads).unwrap_or(u32::MAX).max(1);
+            device.busy / threads
+        });
+        each.max().unwrap_or(Duration::ZERO)
+    }
+
+    /// Workers that may hash at the moment.
+    #[must_use]
+    pub fn active_threads(&self) -> usize {
+        let allowance = self.restraint.allowance;
+        if allowance.is_pause() {
+            return 0;
+        }
+        let of_device = |device: &DeviceReading| match device.kernel {
+            Kernel::Cpu(_) => device.threads.min(allowance.threads.into()),
+            Kernel::Gpu(_) => device.threads,
+        };
+        self.devices.iter().map(of_device).sum()
     }
 
     /// Part of the workers' time that they had nothing to search although there was a job, 0 to 1.
@@ -203,6 +236,8 @@ pub(crate) fn sample() -> Snapshot {
             busy: Duration::ZERO,
             limit: None,
             starved: Duration::ZERO,
+            rested: Duration::ZERO,
+            was_held_back: false,
             hardware_errors: 0,
         }],
         rates: [Some(rate(12_340_000.0)), Some(rate(12_000_000.0)), None],
@@ -223,6 +258,7 @@ pub(crate) fn sample() -> Snapshot {
         }],
         metered: Metered { hashes: Hashes::new(1_000_000_000), proven: Work::new(900_000_000) },
         upstream,
+        restraint: Arc::new(State::free()),
     }
 }
 

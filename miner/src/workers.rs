@@ -2,7 +2,8 @@
 //!
 //! Read [`start`] and [`Worker::search`]. Each thread first goes where [`crate::cpus`] has a place
 //! for it. A worker takes a claim from the newest work's space and scans it slice by slice (at most
-//! about 2 ms each); after each slice it looks whether its orders changed.
+//! about 2 ms each); after each slice it looks whether its orders changed, and rests if it
+//! is held back.
 //!
 //! It deliberately knows nothing of connections: orders come in, findings go out ([`crate::hands`]).
 //! The threads end on [`Orders::Stop`].
@@ -66,7 +67,7 @@ pub fn start(
         let (cpus, nice, tell) = (plan.cpus_of(thread), plan.nice(), tell.clone());
         let kernel =
             kernels::build(tile).map_err(|e| StartError::Kernel(tile.backend.name(), e))?;
-        let hands = crew.hands(device, index);
+        let hands = crew.hands_of_thread(device, index, thread);
         let worker = Worker { kernel, hands, pace: Pace::of_cpu_thread(), hits: Vec::new() };
         threads.spawn(move || {
             settle(cpus.as_ref(), nice, tell);
@@ -113,6 +114,10 @@ impl Worker {
     /// Searches `work` until there are other orders.
     fn mine(&mut self, work: &Arc<Work>) {
         while !self.hands.is_called() {
+            if self.hands.must_rest() {
+                self.hands.rest();
+                continue;
+            }
             match self.hands.claim(work) {
                 Claimed::Part(part) => self.search(work, &part),
                 Claimed::Exhausted if self.hands.starve(work) => return,
@@ -138,6 +143,9 @@ impl Worker {
             self.scan(&slice);
             self.hands.send(mem::take(&mut self.hits), work, part, &header);
             done += nonces;
+            if self.hands.must_rest() {
+                self.hands.rest();
+            }
         }
     }
 

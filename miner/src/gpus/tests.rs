@@ -10,6 +10,7 @@ use gpu::{Breaker, Method, adapters};
 
 use super::*;
 use crate::hands::Crew;
+use crate::restraint::duty::Allowance;
 use crate::space::Layout;
 use crate::testing::crew::{Bench, check, check_count};
 
@@ -182,4 +183,24 @@ fn a_lost_gpu_returns_while_new_work_keeps_coming() {
     }
     rig.bench.take(1);
     let _stopped = rig.bench.stop();
+}
+
+#[test]
+fn held_back_it_rests_with_nothing_under_way_and_a_pause_ends_at_once() {
+    let Some(mut rig) = rigged(Tile::usual(Method::NonceMajor)) else { return };
+    rig.bench.throttle.set(Allowance { duty: 0, ..Allowance::FULL });
+    let work = rig.bench.work("a", false);
+    rig.bench.order(Orders::Mine(work));
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(rig.bench.device.hashes(), Hashes::ZERO);
+    rig.bench.throttle.set(Allowance { duty: 300, threads: 0, batch: 50 });
+    let paused = rig.bench.device.rested();
+    while rig.bench.device.rested() < paused + Duration::from_secs(2) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let (_, device) = rig.bench.stop();
+    let (busy, rested) = (device.busy().as_secs_f64(), (device.rested() - paused).as_secs_f64());
+    let part = busy / (busy + rested);
+    assert!((0.2..0.45).contains(&part), "{part} of the time");
+    assert!(!device.was_held_back(), "a GPU's speed is its own, however long it rests");
 }

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 use units::Difficulty;
 
+use super::restraint::restraint;
 use crate::rates::{Rate, WINDOWS};
 use crate::telemetry::{MeterReading, Snapshot};
 
@@ -26,6 +27,7 @@ pub(super) fn summary(snapshot: &Snapshot) -> Value {
         "shares": shares(snapshot),
         "devices": devices(snapshot),
         "energy": energy(snapshot),
+        "restraint": restraint(snapshot),
     })
 }
 
@@ -74,6 +76,7 @@ fn devices(snapshot: &Snapshot) -> Value {
             "nice": device.place.nice,
             "hashes": device.hashes.get().to_string(),
             "starved_seconds": device.starved.as_secs_f64(),
+            "rested_seconds": device.rested.as_secs_f64(),
             "hardware_errors": device.hardware_errors,
             "losses": device.losses,
             "lost": device.lost,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use energy::SigningKey;
-use energy::meter::Scope;
+use energy::meter::{MeterSpec, Scope};
 use energy::report::{ClaimedHashes, EnergyReport, MeterReading};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,6 +38,7 @@ use crate::clock::Clock;
 use crate::device::Device;
 use crate::progress;
 use crate::rates::{Rates, Reading, WINDOWS};
+use crate::restraint::State;
 use crate::telemetry::{DeviceReading, Metered, Snapshot};
 use crate::upstream::status::Status;
 
@@ -55,6 +56,14 @@ pub struct Metering {
     pub key: SigningKey,
     /// Where it is written down what is not reported yet; `None` for nowhere.
     pub words: Option<LastWords>,
+}
+
+impl Metering {
+    /// What the meters are that count: those of the widest scope.
+    pub fn counting(&self) -> impl Iterator<Item = &MeterSpec> {
+        let widest = self.meters.iter().map(|meter| meter.spec().scope).max();
+        self.meters.iter().map(Meter::spec).filter(move |spec| Some(spec.scope) == widest)
+    }
 }
 
 /// The task.
@@ -78,6 +87,7 @@ pub struct Instruments {
     rates: Rates,
     highest: f64,
     upstream: watch::Receiver<Status>,
+    restraint: watch::Receiver<Arc<State>>,
     requests: mpsc::Receiver<Request>,
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
@@ -132,6 +142,8 @@ impl Instruments {
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let now = clock.now();
         let metered = Metered { hashes: Hashes::ZERO, proven: Work::ZERO };
+        // Whose sender is gone: what it holds stays.
+        let (_, restraint) = watch::channel(Arc::new(State::free()));
         let first = Snapshot {
             at: now,
             devices: Vec::new(),
@@ -140,6 +152,7 @@ impl Instruments {
             meters: Vec::new(),
             metered,
             upstream: upstream.borrow().clone(),
+            restraint: Arc::clone(&restraint.borrow()),
         };
         let (snapshots, listener) = watch::channel(Arc::new(first));
         let mut instruments = Self {
@@ -156,11 +169,19 @@ impl Instruments {
             rates: Rates::new(),
             highest: 0.0,
             upstream,
+            restraint,
             requests: requests.0,
             snapshots,
         };
         instruments.sample();
         (instruments, listener)
+    }
+
+    /// Shows this in every snapshot.
+    #[must_use]
+    pub fn showing(mut self, restraint: watch::Receiver<Arc<State>>) -> Self {
+        self.restraint = restraint;
+        self
     }
 
     /// Reads until cancelled, and prints a progress line now and then; gives the last reading.
@@ -201,6 +222,7 @@ impl Instruments {
             meters: self.meters().iter().map(Meter::reading).collect(),
             metered: self.metered,
             upstream,
+            restraint: Arc::clone(&self.restraint.borrow()),
         };
         let (hashes, proven) = (snapshot.hashes(), snapshot.upstream.proven);
         if all_read {
@@ -345,6 +367,8 @@ fn read(device: &Device) -> DeviceReading {
         busy: device.busy(),
         limit: device.limit(),
         starved: device.starved(),
+        rested: device.rested(),
+        was_held_back: device.was_held_back(),
         hardware_errors: device.hardware_errors(),
     }
 }

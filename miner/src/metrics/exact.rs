@@ -1,6 +1,8 @@
 //! The families whose values are exact: printed at scrape time from the integers themselves, in
 //! Prometheus' text format. A registry that counts in floats could not.
 
+mod restraint;
+
 use std::fmt::Write as _;
 
 use crate::rates::WINDOWS;
@@ -18,6 +20,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     build_info(&mut out);
     devices(&mut out, snapshot);
     hashrate(&mut out, snapshot);
+    restraint::render(&mut out, snapshot);
     meters(&mut out, snapshot);
     per_terahash(&mut out, snapshot);
     out

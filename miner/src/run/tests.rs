@@ -306,3 +306,62 @@ async fn without_any_pool_it_waits_and_stops_when_told() {
     assert_eq!(last.hashes(), units::Hashes::ZERO);
     assert!(last.upstream.failures >= 1);
 }
+
+/// A laptop's adapter, on or off, and its battery.
+fn supplies(folder: &tempfile::TempDir, online: &str) {
+    let file = |path: &str, text: &str| {
+        let path = folder.path().join("class/power_supply").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    file("BAT0/type", "Battery\n");
+    file("AC/type", "Mains\n");
+    file("AC/online", online);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_battery_it_stays_at_the_pool_and_hashes_and_claims_nothing() {
+    let pool = Pool::open(Manners::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    supplies(&folder, "0\n");
+    let mut config = config(&[pool.url()], &folder);
+    config.power.pause_on_battery = true;
+    config.sysfs = folder.path().to_owned();
+    let last = mine_config_until(config, async |api| {
+        diary_shows(&pool, |diary| diary.reports.len() >= 2).await;
+        let summary: Value = serde_json::from_str(&get(api, "/api/v1/summary").await).unwrap();
+        assert_eq!(summary["pool"]["state"], "mining");
+        assert_eq!(
+            (&summary["hashes"], &summary["energy"]["joules"]),
+            (&"0".into(), &"0.000000".into())
+        );
+        let restraint = &summary["restraint"];
+        assert_eq!((&restraint["paused"], &restraint["threads"]), (&true.into(), &0.into()));
+        assert_eq!(restraint["reasons"][0]["detail"], "running on battery BAT0");
+        let paused = "wattproof_miner_paused{reason=\"battery\"} 1\n";
+        assert!(get(api, "/metrics").await.contains(paused));
+        supplies(&folder, "1\n");
+        diary_shows(&pool, |diary| diary.shares > 0).await;
+    })
+    .await;
+    assert!(last.restraint.reasons.is_empty() && last.hashes() > units::Hashes::ZERO);
+    assert!(last.energy().unwrap() > units::MicroJoules::ZERO);
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_here_is_refused_before_anything_is_hashed() {
+    for (change, named) in [
+        ((|power| power.governor = true) as fn(&mut crate::restraint::Settings), "power.governor"),
+        (|power| power.max_celsius = Some(80.0), "power.max_celsius"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(&["stratum+tcp://127.0.0.1:1".to_owned()], &folder);
+        config.sysfs = folder.path().to_owned();
+        change(&mut config.power);
+        let rig = Rig::of_cpu(Backend::Portable.into());
+        let ended = mine(config, rig, Clock::start(), std::future::pending(), |_| Ok(())).await;
+        let failure = ended.unwrap_err();
+        assert!(matches!(failure, Failure::Usage(_)), "{failure}");
+        assert!(failure.to_string().starts_with(named), "{failure}");
+    }
+}

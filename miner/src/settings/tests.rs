@@ -254,3 +254,78 @@ fn a_password_is_not_read_from_the_environment_and_never_shown() {
     let refused = check(&file, [variable]).unwrap_err().to_string();
     assert!(refused.contains("POOL_0_PASSWORD") && !refused.contains("hunter"), "{refused}");
 }
+
+/// What `[power]` comes to.
+fn power(keys: &str) -> Result<restraint::Settings, config::Errors> {
+    let pool = "[[pool]]\nurl = \"stratum+tcp://f:1\"\nuser = \"u\"\n";
+    let source = Source::new("miner.toml", format!("{pool}{keys}\n"));
+    let mut reader = Reader::new(source)?;
+    let config = read(&mut reader, Cpus::new(CpuList::first(2), |_| None, None));
+    reader.finish(config).map(|(config, _)| config.power)
+}
+
+#[test]
+fn the_power_section_says_what_holds_the_miner_back() {
+    assert_eq!(power("").unwrap(), restraint::Settings::none());
+    let all = power(
+        "[power]\ncap_watts = 80.5\nduty_percent = 33.3\ngovernor = \"efficiency\"\n\
+         pause_on_battery = true\npause_when_active = true\nidle_seconds = 60\nmax_celsius = 85\n\
+         utc_offset = \"+08:00\"\n\
+         [[power.schedule]]\nfrom = \"22:00\"\nto = \"06:00\"\npause = true\n\
+         [[power.schedule]]\ndays = \"sat,sun\"\nfrom = \"00:00\"\nto = \"24:00\"\ncap_watts = 40\n\
+         duty_percent = 50\n",
+    );
+    let all = all.unwrap();
+    assert_eq!((all.cap_watts, all.duty, all.governor), (Some(80.5), 333, true));
+    assert_eq!(all.pause_when_active, Some(std::time::Duration::from_secs(60)));
+    assert!(all.pause_on_battery && all.max_celsius == Some(85.0));
+    assert_eq!(all.schedule.offset.to_string(), "+08:00");
+    let windows: Vec<String> =
+        all.schedule.windows.iter().map(|w| format!("{w}: {}", w.rule)).collect();
+    assert_eq!(
+        windows,
+        ["every day 22:00-06:00: pause", "sat,sun 00:00-24:00: at most 40 W, 50 % of the time"]
+    );
+}
+
+#[test]
+fn every_mistake_about_power_is_reported_at_once() {
+    let text = power(
+        "[power]\ncap_watts = 0\nduty_percent = 0.5\ngovernor = \"on\"\npause_on_battery = 1\n\
+         idle_seconds = 1\nmax_celsius = 20\nutc_offset = \"CET\"\nmax_celcius = 80\n\
+         [[power.schedule]]\ndays = \"monday\"\nfrom = \"8:00\"\npause = true\n\
+         [[power.schedule]]\nfrom = \"08:00\"\nto = \"09:00\"\n",
+    );
+    let text = text.unwrap_err().to_string();
+    for said in [
+        "power.cap_watts = 0: expected a number from 1 to",
+        "power.duty_percent = 0.5: expected a number from 1 to 100",
+        "power.governor = \"on\": expected one of \"off\", \"efficiency\"",
+        "power.pause_on_battery = 1",
+        "power.idle_seconds = 1: expected a number from 10 to 86400, in seconds",
+        "power.max_celsius = 20: expected a number from 30 to 120",
+        "power.utc_offset = \"CET\"",
+        "did you mean \"max_celsius\"?",
+        "power.schedule.0.days = \"monday\"",
+        "power.schedule.0.from = \"8:00\"",
+        "power.schedule.0.to: missing; expected a time such as",
+        "a window needs pause = true, a cap_watts or a duty_percent",
+    ] {
+        assert!(text.contains(said), "{said} is not in:\n{text}");
+    }
+    for keys in ["cap_watts = 80", "governor = \"efficiency\""] {
+        let text = power(&format!("[energy]\nreport = false\n[power]\n{keys}\n"));
+        let text = text.unwrap_err().to_string();
+        assert!(text.contains("needs a meter, and energy.report is false"), "{text}");
+    }
+}
+
+#[test]
+fn flags_set_the_cap_and_the_duty() {
+    let config = loaded(&format!("-o {POOL} -u u --power-cap 80 --duty 30")).unwrap();
+    assert_eq!((config.power.cap_watts, config.power.duty), (Some(80.0), 300));
+    for (flag, named) in [("--power-cap much", "--power-cap"), ("--duty 0", "--duty")] {
+        let said = refusal(&format!("-o {POOL} -u u {flag}"));
+        assert!(said.contains(named), "{said}");
+    }
+}

@@ -11,6 +11,7 @@ use units::Hashes;
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::hands::{Crew, Ends, Found, Orders};
+use crate::restraint::duty::Throttle;
 use crate::space::Layout;
 use crate::work::{Book, Work};
 
@@ -20,6 +21,7 @@ pub(crate) struct Bench {
     pub(crate) device: Arc<Device>,
     pub(crate) ends: Ends,
     pub(crate) book: Book,
+    pub(crate) throttle: Throttle,
 }
 
 impl Bench {
@@ -33,7 +35,8 @@ impl Bench {
         let device = Arc::new(device);
         let (crew, ends) = Crew::new(clock, runtime.handle());
         start(&crew, &device);
-        Self { runtime, clock, device, ends, book: Book::new(layouts) }
+        let throttle = crew.throttle().clone();
+        Self { runtime, clock, device, ends, book: Book::new(layouts), throttle }
     }
 
     /// Work whose headers differ from all other work's; `hits` says whether any can be found.

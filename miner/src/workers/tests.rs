@@ -2,9 +2,11 @@
 
 use kernels::Backend;
 use tokio::time::timeout;
+use units::Hashes;
 
 use super::*;
 use crate::hands::Ends;
+use crate::restraint::duty::Allowance;
 use crate::space::Layout;
 use crate::testing;
 use crate::testing::crew::{Bench, check, check_count};
@@ -72,7 +74,7 @@ fn new_work_is_taken_up_at_once_and_the_old_is_left() {
 fn idle_workers_do_nothing_and_wake_up_again() {
     let mut bench = bench(1);
     std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(bench.device.hashes(), units::Hashes::ZERO);
+    assert_eq!(bench.device.hashes(), Hashes::ZERO);
     let work = bench.work("a", true);
     bench.ends.orders.send_replace(Orders::Mine(work));
     bench.take(1);
@@ -138,4 +140,59 @@ fn threads_end_when_nobody_holds_the_orders() {
     let ended =
         bench.runtime.block_on(async { timeout(Duration::from_secs(10), found.recv()).await });
     assert!(ended.expect("the threads end").is_none());
+}
+
+#[test]
+fn held_back_to_a_third_they_rest_for_the_rest_of_the_time() {
+    let mut bench = bench(2);
+    bench.throttle.set(Allowance { duty: 300, ..Allowance::FULL });
+    let work = bench.work("a", false);
+    bench.order(Orders::Mine(work));
+    // Rest is asked for by what was hashed, however busy this machine is with something else.
+    while bench.device.rested() < Duration::from_millis(1_500) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (_, device) = bench.stop();
+    let (busy, rested) = (device.busy().as_secs_f64(), device.rested().as_secs_f64());
+    let part = busy / (busy + rested);
+    assert!((0.27..0.33).contains(&part), "{part} of the time");
+    assert!(device.hashes() > Hashes::ZERO);
+    assert!(device.was_held_back());
+}
+
+#[test]
+fn a_pause_stops_them_and_its_end_wakes_them() {
+    let mut bench = bench(2);
+    bench.throttle.set(Allowance { duty: 0, ..Allowance::FULL });
+    let work = bench.work("a", true);
+    bench.order(Orders::Mine(Arc::clone(&work)));
+    std::thread::sleep(Duration::from_millis(100));
+    // New work does not end a pause.
+    let work = bench.work("b", true);
+    bench.order(Orders::Mine(Arc::clone(&work)));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(bench.device.hashes(), Hashes::ZERO);
+    assert_eq!(bench.device.busy(), Duration::ZERO, "a model counts nothing");
+    bench.throttle.set(Allowance::FULL);
+    let found = bench.take(20);
+    assert!(found.iter().all(|found| found.work.job.id == "b"));
+    bench.throttle.set(Allowance { duty: 0, ..Allowance::FULL });
+    // Told to stop, they do not wait for the pause to end.
+    let (_, device) = bench.stop();
+    assert!(device.rested() > Duration::from_millis(100));
+}
+
+#[test]
+fn with_fewer_threads_the_last_ones_wait() {
+    let mut bench = bench(3);
+    bench.throttle.set(Allowance { threads: 1, ..Allowance::FULL });
+    let work = bench.work("a", false);
+    bench.order(Orders::Mine(work));
+    std::thread::sleep(Duration::from_millis(50));
+    bench.order(Orders::Idle);
+    std::thread::sleep(Duration::from_millis(50));
+    bench.throttle.set(Allowance::FULL);
+    let (_, device) = bench.stop();
+    let (busy, rested) = (device.busy(), device.rested());
+    assert!(rested > busy, "two rested, {rested:?}, and one hashed, {busy:?}");
 }

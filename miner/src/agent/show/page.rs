@@ -16,7 +16,7 @@ p.sub{margin:0 0 1.25rem;opacity:.75}.wide{overflow-x:auto}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line)}\
 th{font-weight:600;font-size:.82rem;opacity:.75}td.n,th.n{text-align:right;white-space:nowrap}\
-td small{opacity:.75;display:block}tr.bad td:first-child{border-left:3px solid var(--accent);padding-left:.5rem}\
+td:last-child{min-width:24rem}td small{opacity:.75;display:block}tr.bad td:first-child{border-left:3px solid var(--accent);padding-left:.5rem}\
 footer{margin-top:2.5rem;font-size:.85rem;opacity:.8}";
 
 /// The page.
