@@ -170,6 +170,13 @@ impl ChipMeter {
         Ok(Self { spec, channel: channel.clone(), folder, sensor, gauge })
     }
 
+    /// The same meter by the word of whoever knows the wiring: what the channel sees is this.
+    #[must_use]
+    pub fn seeing(mut self, scope: Scope) -> Self {
+        self.spec.scope = scope;
+        self
+    }
+
     /// What this meter is.
     #[must_use]
     pub const fn spec(&self) -> &MeterSpec {
@@ -331,7 +338,11 @@ impl Chip<'_> {
     }
 
     fn found(&self, stem: &str, sensor: Result<Sensor, String>) -> Found {
-        let names = [self.label(stem).unwrap_or_default(), stem.to_owned()];
+        // Of a rail some drivers label the voltage alone.
+        let of_voltage = || self.voltage(stem).ok().and_then(|voltage| self.label(&voltage));
+        let is_product = matches!(sensor, Ok(Sensor::Product { .. }));
+        let label = self.label(stem).or_else(|| is_product.then(of_voltage).flatten());
+        let names = [label.unwrap_or_default(), stem.to_owned()];
         Found { names, folder: self.folder.to_owned(), sensor }
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use config::{Effective, Reader, Section, Source, Value, parse};
+use energy::hwmon_chip::Channel;
 use gpu::adapters::Wanted;
 use kernels::Backend;
 use units::{Difficulty, MilliWatts};
@@ -81,6 +82,8 @@ pub struct Energy {
     pub sysfs: PathBuf,
     /// What the rig draws while it mines, where no counter can be read.
     pub watts: Option<MilliWatts>,
+    /// The chip that sees what the whole rig draws, where the owner says that one does.
+    pub chip: Option<Channel>,
     /// How far `watts` may be off, as a part of it.
     pub uncertainty: f64,
     /// The file of the key that signs reports; at its usual place when `None`.
@@ -209,14 +212,29 @@ fn energy(section: &mut Section<'_>) -> Option<(Option<Energy>, PathBuf)> {
     let watts = section.optional("watts", parse::f64_in(0.001..=1e9));
     let uncertainty = section.or("uncertainty", "0.3", parse::f64_in(LEAST_UNCERTAINTY..=1.0));
     let key = section.optional("key", parse::path());
+    let chip = chip(section);
     let sysfs = sysfs?;
     let energy = Energy {
+        chip: chip?,
         sysfs: sysfs.clone(),
         watts: watts?.map(milliwatts),
         uncertainty: uncertainty?,
         key: key?,
     };
     Some((report?.then_some(energy), sysfs))
+}
+
+/// A chip by its driver's name, and which of its channels.
+fn chip(section: &mut Section<'_>) -> Option<Option<Channel>> {
+    let chip = section.optional("chip", parse::string());
+    let label = section.optional("chip_channel", parse::string());
+    match (chip?, label?) {
+        (None, Some(_)) => {
+            section.problem("chip_channel", "it is of no use without energy.chip");
+            None
+        }
+        (chip, label) => Some(chip.map(|chip| Channel { chip, label })),
+    }
 }
 
 fn cpu(name: &str) -> Result<Cpu, String> {

@@ -181,6 +181,7 @@ fn measure(args: &BenchArgs, subject: Subject, clock: Clock) -> Result<Measured,
 /// Real joules or none: a model would only give back its own figure.
 fn counters(now: Moment) -> Option<Meter> {
     let settings = settings::Energy {
+        chip: None,
         sysfs: PathBuf::from("/sys"),
         watts: None,
         uncertainty: settings::LEAST_UNCERTAINTY,

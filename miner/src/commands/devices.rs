@@ -29,6 +29,7 @@ struct Found {
 pub fn devices(args: &OutputArgs) -> String {
     let processor = Processor::of_this_machine();
     let defaults = settings::Energy {
+        chip: None,
         sysfs: PathBuf::from("/sys"),
         watts: None,
         uncertainty: settings::LEAST_UNCERTAINTY,

@@ -5,6 +5,7 @@
 //! - A software adapter, and a graphics unit within the processor, draw the processor's power: its
 //!   meter sees them.
 //! - The owner's figure (`energy.watts`) is of the whole rig. Where it serves, it serves alone.
+//! - So is a chip that the owner names (`energy.chip`): it goes before all else.
 //! - A board without a meter draws what nobody knows. Joules of the rest would be too few for the
 //!   work of all, so only the owner's figure can stand for it; without one no energy is reported.
 //! - Beside boards the processor's packages are metered and never the platform, whose counter need
@@ -13,6 +14,7 @@
 //! Deliberately not here: which boards mine, and what is done with the readings.
 
 use energy::hwmon::Hwmon;
+use energy::hwmon_chip::{Channel, ChipMeter};
 use energy::meter::{MeterId, Scope};
 use energy::nvml::{Board, Nvml};
 use energy::pci::PciAddress;
@@ -76,8 +78,8 @@ impl Opened {
     pub fn unknown(&self) -> Option<String> {
         self.meters.is_empty().then(|| {
             format!(
-                "none is reported, as a board without a meter mines: {}; set energy.watts to what \
-                 the whole rig draws while it mines",
+                "none is reported, as there is no meter for {}; set energy.watts to what the whole rig \
+                 draws while it mines",
                 self.unmetered.join(", ")
             )
         })
@@ -93,6 +95,9 @@ pub fn open(
     board: impl Fn(PciAddress) -> Result<Box<dyn Board + Send>, String>,
     at: Moment,
 ) -> Opened {
+    if let Some(channel) = &settings.chip {
+        return of_chip(settings, channel, at);
+    }
     let boards: Vec<&GpuToMeter> = gpus.iter().filter(|gpu| !gpu.software).collect();
     let threads = if boards.len() < gpus.len() { all_cores(host.processor) } else { host.threads };
     let (mut meters, mut unmetered) = (Vec::new(), Vec::new());
@@ -118,6 +123,23 @@ pub fn open(
         meters.insert(0, host);
     }
     Opened { meters, no_counters, unmetered }
+}
+
+/// The chip that the owner says sees the whole rig; where it cannot be read, the owner's figure.
+fn of_chip(settings: &settings::Energy, channel: &Channel, at: Moment) -> Opened {
+    let tree = Folder::new(&settings.sysfs);
+    let id = MeterId::new("hwmon:rig").expect("a name that keeps to the rule");
+    match ChipMeter::discover(&tree, channel, id, at.mono) {
+        Ok(chip) => {
+            let meter = Meter::of_chip(chip.seeing(Scope::Rig), tree, at);
+            Opened { meters: vec![meter], no_counters: None, unmetered: Vec::new() }
+        }
+        Err(why) => {
+            let meters = Meter::configured(settings, at).into_iter().collect();
+            let unmetered = vec![format!("energy.chip ({}): {why}", channel.chip)];
+            Opened { meters, no_counters: None, unmetered }
+        }
+    }
 }
 
 /// A software adapter takes every core.

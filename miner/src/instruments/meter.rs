@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use energy::counter::{GapReason, Step};
 use energy::hwmon::Hwmon;
+use energy::hwmon_chip::ChipMeter;
 use energy::meter::{MeterSpec, PPM};
 use energy::model::ModelMeter;
 use energy::nvml::{Board, Nvml};
@@ -48,6 +49,7 @@ enum Source {
     Model(ModelMeter),
     Monitor(Box<Hwmon>, Folder),
     Board(Box<Nvml>, Box<dyn Board + Send>),
+    Chip(Box<ChipMeter>, Folder),
 }
 
 impl Meter {
@@ -101,6 +103,12 @@ impl Meter {
         Self::new(Source::Monitor(Box::new(monitor), tree), at)
     }
 
+    /// A chip's channel in that tree.
+    #[must_use]
+    pub fn of_chip(chip: ChipMeter, tree: Folder, at: Moment) -> Self {
+        Self::new(Source::Chip(Box::new(chip), tree), at)
+    }
+
     /// A board that answers for itself.
     #[must_use]
     pub fn of_board(meter: Nvml, board: Box<dyn Board + Send>, at: Moment) -> Self {
@@ -122,6 +130,7 @@ impl Meter {
             Source::Model(model) => model.spec(),
             Source::Monitor(monitor, _) => monitor.spec(),
             Source::Board(meter, _) => meter.spec(),
+            Source::Chip(chip, _) => chip.spec(),
         }
     }
 
@@ -136,6 +145,7 @@ impl Meter {
             }
             Source::Monitor(monitor, tree) => monitor.poll(tree, at.mono),
             Source::Board(meter, board) => meter.poll(board.as_ref(), at.mono),
+            Source::Chip(chip, tree) => chip.poll(tree, at.mono),
         };
         self.newest = match step {
             _ if self.lost() > lost => Sample::Lost,
@@ -180,6 +190,7 @@ impl Meter {
             Source::Model(model) => model.total(),
             Source::Monitor(monitor, _) => monitor.total(),
             Source::Board(meter, _) => meter.total(),
+            Source::Chip(chip, _) => chip.total(),
         }
     }
 
@@ -192,6 +203,7 @@ impl Meter {
             Source::Model(_) => PPM,
             Source::Monitor(monitor, _) => monitor.coverage_ppm(at.mono),
             Source::Board(meter, _) => meter.coverage_ppm(at.mono),
+            Source::Chip(chip, _) => chip.coverage_ppm(at.mono),
         }
     }
 
@@ -215,6 +227,7 @@ impl Meter {
             Source::Model(_) => BTreeMap::new(),
             Source::Monitor(monitor, _) => monitor.lost().clone(),
             Source::Board(meter, _) => meter.lost().clone(),
+            Source::Chip(chip, _) => chip.lost().clone(),
         }
     }
 
@@ -271,7 +284,7 @@ mod tests {
 
     fn settings(sysfs: &Path, configured: Option<MilliWatts>) -> settings::Energy {
         let sysfs = sysfs.to_owned();
-        settings::Energy { sysfs, watts: configured, uncertainty: 0.4, key: None }
+        settings::Energy { sysfs, watts: configured, chip: None, uncertainty: 0.4, key: None }
     }
 
     fn processor() -> Processor {

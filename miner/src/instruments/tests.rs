@@ -16,6 +16,7 @@ fn metering(root: &Path, clock: Clock) -> Metering {
     let settings = settings::Energy {
         sysfs: root.to_owned(),
         watts: Some(MilliWatts::from_watts(100)),
+        chip: None,
         uncertainty: 0.5,
         key: None,
     };

@@ -183,7 +183,7 @@ impl Follower {
     /// Done when another allowance was set since [`Self::due`]; never, once none can be any more.
     pub async fn changed(&mut self) {
         if self.news.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

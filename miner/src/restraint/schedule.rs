@@ -329,7 +329,7 @@ mod tests {
             let at = |minute: u64| schedule.at(UnixMillis::new(MONDAY + minute * MINUTE_MILLIS));
             let now = at(minute);
             let next = now.next.as_ref().map(|(next, _)| (next.get() - MONDAY) / MINUTE_MILLIS);
-            for later in minute..next.unwrap_or(minute + u64::from(WEEK)) {
+            for later in minute..next.unwrap_or_else(|| minute + u64::from(WEEK)) {
                 prop_assert_eq!(&at(later).windows, &now.windows);
             }
             if let Some((_, then)) = &now.next {

@@ -38,6 +38,7 @@ fn config(urls: &[String], folder: &tempfile::TempDir) -> Config {
     config.energy = Some(settings::Energy {
         sysfs: folder.path().to_owned(),
         watts: Some(units::MilliWatts::from_watts(50)),
+        chip: None,
         uncertainty: 0.3,
         key: Some(folder.path().join("miner.key")),
     });

@@ -171,7 +171,11 @@ impl Reader {
         parse_devices(&self.text(&url)?).map_err(|e| Failure::new(format!("{url}: {e}")))
     }
 
-    fn text(&self, url: &str) -> Result<String, Failure> {
+    /// Whatever is at that address, as text.
+    ///
+    /// # Errors
+    /// Names the address and the reason.
+    pub(crate) fn text(&self, url: &str) -> Result<String, Failure> {
         let answer = self.agent.get(url).call().and_then(|mut r| r.body_mut().read_to_string());
         answer.map_err(|e| Failure::new(format!("{url}: {e}")))
     }

@@ -140,8 +140,42 @@ impl Running {
     /// # Errors
     /// Fails where the child had to be killed, or ended with another exit status than 0.
     pub(crate) fn stop(&mut self, limit: Duration, interrupt: &Interrupt) -> Result<(), Failure> {
+        self.stop_by("INT", limit, interrupt)
+    }
+
+    /// As [`Self::stop`], by SIGTERM, as a service manager does it.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub(crate) fn terminate(
+        &mut self,
+        limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        self.stop_by("TERM", limit, interrupt)
+    }
+
+    /// Kills it on the spot, as a machine short of memory would.
+    ///
+    /// # Errors
+    /// Fails where it has ended before, or stays.
+    pub(crate) fn crash(&mut self) -> Result<(), Failure> {
         self.check_alive()?;
-        self.send_interrupt();
+        self.kill();
+        match self.ended {
+            Some(_) => Ok(()),
+            None => Err(Failure::new(format!("the {} cannot be killed", self.name))),
+        }
+    }
+
+    fn stop_by(
+        &mut self,
+        signal: &str,
+        limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        self.check_alive()?;
+        self.send(signal);
         match self.await_end(limit, interrupt)? {
             Some(status) if status.success() => Ok(()),
             Some(status) => {
@@ -195,16 +229,16 @@ impl Running {
         Ok(self.ended)
     }
 
-    /// Sends SIGINT by the shell's own `kill`, which every POSIX system has. The process was not
+    /// Sends a signal by the shell's own `kill`, which every POSIX system has. The process was not
     /// reaped yet, so its number cannot belong to another. A child that misses it meets its limit.
-    fn send_interrupt(&self) {
+    fn send(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("sh")
-            .args(["-c", r#"kill -s INT "$1""#, "sh", &pid])
+            .args(["-c", r#"kill -s "$1" "$2""#, "sh", signal, &pid])
             .stdin(Stdio::null())
             .status();
         if !sent.is_ok_and(|status| status.success()) {
-            eprintln!("the {} (process {pid}) could not be sent SIGINT", self.name);
+            eprintln!("the {} (process {pid}) could not be sent SIG{signal}", self.name);
         }
     }
 
@@ -225,7 +259,7 @@ impl Drop for Running {
         if matches!(self.look(), Ok(Some(_))) {
             return;
         }
-        self.send_interrupt();
+        self.send("INT");
         if !matches!(self.await_end(DROP_LIMIT, &Interrupt::default()), Ok(Some(_))) {
             self.kill();
         }
@@ -335,6 +369,22 @@ mod tests {
         let begun = clock::now();
         child.stop(Duration::from_secs(60), &interrupt).unwrap_err();
         assert!(begun.elapsed() < LIMIT);
+    }
+
+    #[test]
+    fn a_child_is_terminated_or_killed_on_the_spot() {
+        let folder = tempfile::tempdir().unwrap();
+        let script =
+            "trap '' INT; trap 'exit 0' TERM; echo 'page  x'; while :; do sleep 0.05; done";
+        let quiet = Interrupt::default();
+        let mut child = shell(script, folder.path());
+        child.announced("page", LIMIT, &quiet).unwrap();
+        child.terminate(LIMIT, &quiet).unwrap();
+        let mut child = shell(script, folder.path());
+        child.announced("page", LIMIT, &quiet).unwrap();
+        child.crash().unwrap();
+        assert!(!child.ended.unwrap().success());
+        assert!(child.crash().unwrap_err().to_string().contains("ended unasked"));
     }
 
     #[test]

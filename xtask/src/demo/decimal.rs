@@ -59,7 +59,8 @@ impl Decimal {
         scaled.checked_add(hashes / 2)?.checked_div(hashes).map(Self::from_millionths)
     }
 
-    fn from_millionths(millionths: u128) -> Self {
+    /// So many millionths.
+    pub(crate) fn from_millionths(millionths: u128) -> Self {
         let (whole, places) = (millionths / ONE, millionths % ONE);
         let text = format!("{whole}.{places:0PLACES$}");
         let text = text.trim_end_matches('0').trim_end_matches('.').to_owned();

@@ -10,21 +10,21 @@
 //! this returns. It deliberately holds no figure of its own: every one comes from a program's
 //! public interface.
 
-mod api;
+pub(crate) mod api;
 mod check;
-mod children;
+pub(crate) mod children;
 mod coinbases;
 mod course;
-mod decimal;
-mod exposition;
+pub(crate) mod decimal;
+pub(crate) mod exposition;
 mod gpus;
 mod guard;
-mod interrupt;
-mod ledger;
+pub(crate) mod interrupt;
+pub(crate) mod ledger;
 mod line;
 mod ports;
 mod rpc;
-mod signet;
+pub(crate) mod signet;
 mod summary;
 
 use std::path::{Path, PathBuf};
@@ -383,7 +383,11 @@ fn config(folder: &Path) -> PathBuf {
 }
 
 /// Removes the data of a run that went well, unless it is wanted; names the place otherwise.
-fn put_away<T>(folder: TempDir, keep: bool, outcome: Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn put_away<T>(
+    folder: TempDir,
+    keep: bool,
+    outcome: Result<T, Failure>,
+) -> Result<T, Failure> {
     match outcome {
         Ok(value) => {
             if keep {

@@ -173,7 +173,7 @@ fn option(name: &str, path: &Path) -> std::ffi::OsString {
 }
 
 /// A path as a TOML string; JSON's escapes are TOML's.
-fn toml_text(path: &Path) -> String {
+pub(crate) fn toml_text(path: &Path) -> String {
     json!(path.to_string_lossy()).to_string()
 }
 

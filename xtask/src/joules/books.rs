@@ -179,8 +179,6 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::clock;
 
@@ -222,10 +220,8 @@ mod tests {
             report(at(15), 2, of(15, 14), Verdict::Refused("twice".to_owned())),
             report(at(20), 2, of(20, 14), Verdict::Taken),
         ];
-        let lives = [
-            Life { started: at(1), ended: at(10) },
-            Life { started: at(14), ended: at(20) },
-        ];
+        let lives =
+            [Life { started: at(1), ended: at(10) }, Life { started: at(14), ended: at(20) }];
         (reports, lives)
     }
 
@@ -248,7 +244,7 @@ mod tests {
         let (mut reports, lives) = story(begun);
         reports.remove(3);
         let why = settle(&epochs(&reports, "a.rig1"), &lives, &counter(begun)).unwrap_err();
-        assert!(why.contains("are expected to be lost, and 162 J are"), "{why}");
+        assert!(why.contains("are expected to be lost, and 189 J are"), "{why}");
     }
 
     #[test]

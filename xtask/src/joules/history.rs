@@ -61,7 +61,7 @@ pub(crate) fn anchor(
     (since, until): (Instant, Instant),
     totals: &[u128],
 ) -> Result<u128, String> {
-    let first = history.partition_point(|shown| shown.at < since).saturating_sub(1);
+    let first = history.partition_point(|shown| shown.at <= since).saturating_sub(1);
     let last = history.partition_point(|shown| shown.at <= until);
     let window = history.get(first..last).unwrap_or_default();
     let was_shown = |value: u128| history.binary_search_by_key(&value, |shown| shown.value).is_ok();
@@ -90,7 +90,8 @@ mod tests {
     fn history(values: &[u128]) -> (Instant, Vec<Shown>) {
         let begun = clock::now();
         let at = |second| begun + Duration::from_secs(second);
-        let shown = (1..).zip(values).map(|(second, value)| Shown { at: at(second), value: *value });
+        let shown =
+            (1..).zip(values).map(|(second, value)| Shown { at: at(second), value: *value });
         (begun, shown.collect())
     }
 

@@ -167,7 +167,10 @@ mod tests {
     fn the_sensors_are_json_with_the_counter_in_its_place() {
         let answer: serde_json::Value = serde_json::from_str(&sensors(BEGINNING)).unwrap();
         let energy = &answer["StatusSNS"]["ENERGY"];
-        assert_eq!((energy["Total"].as_f64(), energy["Power"].as_u64()), (Some(12.34567), Some(POWER)));
+        assert_eq!(
+            (energy["Total"].as_f64(), energy["Power"].as_u64()),
+            (Some(12.34567), Some(POWER))
+        );
     }
 
     fn ask(plug: &Plug, question: &[u8]) -> String {

@@ -292,10 +292,10 @@ fn parse(line: usize, text: &[u8]) -> Vec<Report> {
 }
 
 fn verdict(answer: &Value) -> Verdict {
-    match &answer["result"] {
-        Value::Bool(true) => Verdict::Taken,
-        _ => Verdict::Refused(answer["error"].to_string()),
+    if answer["result"] == Value::Bool(true) {
+        return Verdict::Taken;
     }
+    Verdict::Refused(answer["error"].to_string())
 }
 
 #[cfg(test)]

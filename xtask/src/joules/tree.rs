@@ -50,7 +50,7 @@ impl Tree {
         let mut value = u128::from(RANGE - BEFORE_WRAP);
         let history = History::default();
         let notes = history.clone();
-        let mut show = move |value: u128| {
+        let show = move |value: u128| {
             notes.note(clock::now(), value)?;
             write(&zone, value)
         };

@@ -12,6 +12,7 @@
 use crate::debian::{Brings, Package};
 use crate::demo::{self, Hasher, Node};
 use crate::failure::Failure;
+use crate::joules;
 use crate::threats;
 use crate::workspace;
 
@@ -92,6 +93,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: |_| cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
     },
     Step { name: "soak", needs: &[], wants: &[], run: |_| soak::run(SOAK_SECONDS) },
+    Step {
+        name: "joules",
+        needs: &[],
+        wants: &[Need::Package(PROMTOOL)],
+        run: |_| joules::run(&joules::Options::default()),
+    },
     Step {
         name: "demo",
         needs: &[],

@@ -51,7 +51,7 @@ fn software(device: &str) -> GpuToMeter {
 
 pub(crate) fn settings(root: &Path, watts: Option<u64>) -> settings::Energy {
     let watts = watts.map(MilliWatts::from_watts);
-    settings::Energy { sysfs: root.to_owned(), watts, uncertainty: 0.4, key: None }
+    settings::Energy { sysfs: root.to_owned(), watts, chip: None, uncertainty: 0.4, key: None }
 }
 
 pub(crate) fn write(root: &Path, folder: &str, files: &[(&str, &str)]) {
@@ -139,7 +139,7 @@ fn a_board_without_a_meter_leaves_the_rigs_energy_unknown() {
     assert!(opened.meters.is_empty());
     assert_eq!(
         opened.unknown().unwrap(),
-        "none is reported, as a board without a meter mines: gpu:1 (A Board): NVML: 0000:66:00.0 \
+        "none is reported, as there is no meter for gpu:1 (A Board): NVML: 0000:66:00.0 \
          is not known; hwmon: no hardware monitor at bus/pci/devices/0000:66:00.0/hwmon; set \
          energy.watts to what the whole rig draws while it mines"
     );
@@ -159,4 +159,43 @@ fn one_board_behind_two_adapters_is_metered_once() {
     let root = tempfile::tempdir().unwrap();
     let twice = [gpu("gpu:0", "0000:65:00.0"), gpu("gpu:1", "00000000:65:00.0")];
     assert_eq!(ids(&meters(root.path(), None, 1, &twice)), ["model:host", "gpu:0"]);
+}
+
+#[test]
+fn a_chip_that_the_owner_names_is_the_rigs_only_meter() {
+    let root = tempfile::tempdir().unwrap();
+    zone(root.path(), "psys", "1000000");
+    let rail = |milliamperes: &str| {
+        let files = [
+            ("name", "ina3221"),
+            ("in1_label", "VDD_IN"),
+            ("in1_input", "5000"),
+            ("curr1_input", milliamperes),
+        ];
+        write(root.path(), "class/hwmon/hwmon2", &files);
+    };
+    rail("2000");
+    let chip = |label: &str| {
+        let label = Some(label.to_owned());
+        let chip = Some(Channel { chip: "ina3221".to_owned(), label });
+        settings::Energy { chip, ..settings(root.path(), Some(65)) }
+    };
+    let processor = Processor { name: "A Processor of Tomorrow".to_owned(), cores: 2 };
+    let host = Host { processor: &processor, threads: 2 };
+    let gpus = [gpu("gpu:0", "0000:65:00.0")];
+    let at = |seconds| Moment {
+        mono: std::time::Duration::from_secs(seconds),
+        unix: UnixMillis::new(seconds * 1000),
+    };
+    let mut opened = open(&chip("VDD_IN"), host, &gpus, one_board(&counter(1)), at(0));
+    let [meter] = &mut opened.meters[..] else { panic!("{:?}", opened.meters) };
+    assert_eq!((meter.spec().kind, meter.spec().scope), (Kind::Hwmon, Scope::Rig));
+    rail("3000");
+    meter.sample(at(2), std::time::Duration::ZERO);
+    // From 10 to 15 W in two seconds.
+    assert_eq!(meter.total().joules(), "25.000000");
+    // Without it, the owner's figure serves, and why is said.
+    let opened = open(&chip("VDD_OUT"), host, &gpus, one_board(&counter(1)), at(0));
+    assert_eq!(opened.meters[0].spec().kind, Kind::Model);
+    assert!(opened.lines()[0].contains("energy.chip (ina3221)"), "{:?}", opened.lines());
 }
