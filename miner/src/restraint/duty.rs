@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_third_is_two_parts_of_rest_for_one_of_work() {
+    fn a_quarter_is_three_parts_of_rest_for_one_of_work() {
         let throttle = Throttle::new();
         let mut follower = throttle.follow(None);
         throttle.set(allowance(250, u16::MAX));

@@ -143,7 +143,7 @@ fn threads_end_when_nobody_holds_the_orders() {
 }
 
 #[test]
-fn held_back_to_a_third_they_rest_for_the_rest_of_the_time() {
+fn held_back_to_three_tenths_they_rest_for_the_rest_of_the_time() {
     let mut bench = bench(2);
     bench.throttle.set(Allowance { duty: 300, ..Allowance::FULL });
     let work = bench.work("a", false);

@@ -1,3 +1,5 @@
+//! A device over time: counters and power, restarts, firmware, what it claims.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The shipped file, defaults, and every mistake by name.
+
 use config::AGENT_TOML;
 use energy::device::modbus::Table;
 

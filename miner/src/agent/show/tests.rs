@@ -1,3 +1,5 @@
+//! Metrics, the API and the page, of one farm.
+
 use http_body_util::BodyExt as _;
 
 use super::*;
