@@ -104,8 +104,6 @@ impl Told {
         let miner = account(&miner_row, &of(&reports, MINER), &lives, &counter)?;
         let farm = account(&farm_row, &of(&reports, FARM), &[agent.0], &agent.1)?;
         let away = away(&lives);
-        gaps(&miner_row, away)?;
-        gaps(&farm_row, Duration::ZERO)?;
         for (kind, account) in [("rapl", &miner), ("plug", &farm)] {
             let expected = joules(account.credited);
             let found = exposition::sum(&metrics, JOULES, &[("kind", kind)])?;
@@ -115,6 +113,8 @@ impl Told {
                 ));
             }
         }
+        gaps(&farm_row, Duration::ZERO)?;
+        gaps(&miner_row, away)?;
         let refused = |report: &Report| match &report.verdict {
             Verdict::Refused(why) => Some(format!("{}: {why}", report.worker)),
             Verdict::Open | Verdict::Taken => None,

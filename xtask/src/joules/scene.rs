@@ -30,6 +30,10 @@ const SHOW_LIMIT: Duration = Duration::from_secs(5);
 const NAP: Duration = Duration::from_millis(25);
 /// Milliseconds between two events.
 const QUIET: (u64, u64) = (300, 2_500);
+/// The same before all are asked to stop: a pool takes four reports at once and then one each half
+/// interval, 2.5 s, and whoever begins anew sends two. A last report that it does not take is said by
+/// the next run, and here is none.
+const CALM: (u64, u64) = (3_000, 4_500);
 /// Milliseconds that a killed program is away.
 const AWAY: (u64, u64) = (200, 1_200);
 
@@ -173,7 +177,7 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// Where a figure is not the one that is expected.
     pub(crate) fn finish(mut self) -> Result<Ending, Failure> {
-        self.rest(QUIET)?;
+        self.rest(CALM)?;
         let tool = ending::check_metrics(&self.programs)?;
         let ended = self.programs.stop(Which::Miner, self.interrupt)?;
         self.lives.push(Life { started: self.miner_started, ended });
