@@ -41,6 +41,8 @@ pub const MAX_METERS_PER_WORKER: usize = 64;
 const MAX_POWER: MilliWatts = MilliWatts::from_watts(200_000_000);
 /// A report may have been on its way this long: so much time's allowance is carried on.
 const DELAY: Duration = Duration::from_secs(120);
+/// The longest gap that is believed by a miner's clock alone: a rig that was put away for a month.
+const LONGEST_GAP: Duration = Duration::from_secs(31 * 86_400);
 /// The pool's clock shows milliseconds: a first reading may be this much older than it seems.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -314,7 +316,7 @@ impl Worker {
         at: UnixMillis,
     ) -> Result<Taken, Refusal> {
         let gap = match self.meters.get(&meter.id) {
-            Some(known) if meter.epoch > known.epoch => at.saturating_since(known.heard_at),
+            Some(known) if meter.epoch > known.epoch => known.gap(reported_at, at),
             Some(_) | None => Duration::ZERO,
         };
         let baseline = if stands(Defence::Baseline) { MicroJoules::ZERO } else { meter.total };
@@ -417,6 +419,16 @@ impl Known {
             return Err(Refusal::Implausible { meter, joules, seconds });
         }
         Ok(Some(rise))
+    }
+
+    /// The time that nothing accounts for before a new epoch: since the meter was last heard of, or,
+    /// where that was a late word, since it was last read, by the miner's own clock. That clock is its
+    /// word alone, so that it makes no gap longer than [`LONGEST_GAP`].
+    fn gap(&self, reported_at: UnixMillis, at: UnixMillis) -> Duration {
+        let heard = at.saturating_since(self.heard_at);
+        let read =
+            self.reported_at.map_or(Duration::ZERO, |last| reported_at.saturating_since(last));
+        heard.max(read.min(LONGEST_GAP))
     }
 
     /// How far the meter may have risen since it was last heard of.

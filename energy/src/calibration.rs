@@ -44,6 +44,16 @@ pub struct Calibration {
     pub residual_ppm: u32,
     /// The better meter's own uncertainty, in parts per million.
     pub reference_ppm: u32,
+    /// The firmware that it was made with, where the device says one: it holds for no other.
+    pub firmware: Option<String>,
+}
+
+/// The line, as it is written into a meter's source.
+impl std::fmt::Display for Calibration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, part) = (self.slope_ppm / PPM, self.slope_ppm % PPM);
+        write!(f, "x {whole}.{part:06} {:+} mW", self.offset_milliwatts)
+    }
 }
 
 /// A fit, with what it was made of.
@@ -107,6 +117,7 @@ pub fn fit(pairs: &[Pair], reference_ppm: u32) -> Result<Fit, NoFit> {
         offset_milliwatts: to_milliwatts(offset),
         residual_ppm,
         reference_ppm,
+        firmware: None,
     };
     let r_squared = if variance > 0.0 { (1.0 - left / variance).max(0.0) } else { 1.0 };
     Ok(Fit { calibration, pairs: pairs.len(), two_loads, r_squared })
@@ -130,6 +141,7 @@ impl Calibration {
             offset_milliwatts: to_milliwatts(offset_watts),
             residual_ppm: to_ppm(residual),
             reference_ppm: to_ppm(reference),
+            firmware: None,
         }
     }
 
@@ -145,13 +157,7 @@ impl Calibration {
         spec.tier = self.tier_of(spec.kind, spec.tier);
         let uncertainty = self.residual_ppm.saturating_add(self.reference_ppm);
         spec.uncertainty_ppm = uncertainty.clamp(spec.kind.least_uncertainty_ppm(), PPM);
-        spec.source = format!(
-            "{}, calibrated: x {}.{:06} {:+} mW",
-            spec.source,
-            self.slope_ppm / PPM,
-            self.slope_ppm % PPM,
-            self.offset_milliwatts
-        );
+        spec.source = format!("{}, calibrated: {self}", spec.source);
     }
 }
 
@@ -239,6 +245,7 @@ mod tests {
             offset_milliwatts: -500,
             residual_ppm: 15_000,
             reference_ppm: 20_000,
+            firmware: None,
         };
         let mut spec = MeterSpec {
             id: MeterId::known("rig"),

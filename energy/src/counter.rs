@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use units::{MicroJoules, MilliWatts};
 
-use crate::meter::PPM;
+use crate::{integrator, meter::PPM};
 
 /// Why energy could not be told for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +138,23 @@ pub struct Kept {
     pub covered: Duration,
     /// Time lost for good, by reason.
     pub lost: BTreeMap<GapReason, Duration>,
+}
+
+impl Kept {
+    /// The same for one that is metered by power from now on; of what it draws nothing is known yet.
+    #[must_use]
+    pub(crate) fn as_power(self) -> integrator::Kept {
+        let Self { first_at, last_at, total, covered, lost, .. } = self;
+        let half_picojoules = total.get().saturating_mul(integrator::HALF_PICOJOULES);
+        integrator::Kept {
+            first_at,
+            last_power: MilliWatts::ZERO,
+            last_at,
+            half_picojoules,
+            covered,
+            lost,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -10,10 +10,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use units::{MicroJoules, MilliWatts};
 
-use crate::counter::{GapReason, Step, ratio_ppm};
+use crate::counter::{self, GapReason, Step, ratio_ppm};
 
 /// Half picojoules in a microjoule: a milliwatt for a nanosecond is a picojoule.
-const HALF_PICOJOULES: u128 = 2_000_000;
+pub(crate) const HALF_PICOJOULES: u128 = 2_000_000;
 
 /// Energy accumulated from power readings.
 #[derive(Clone, Debug)]
@@ -41,6 +41,16 @@ pub struct Kept {
     pub covered: Duration,
     /// Time lost for good, by reason.
     pub lost: BTreeMap<GapReason, Duration>,
+}
+
+impl Kept {
+    /// The same for one that is metered by a counter from now on; what that shows is not known yet.
+    #[must_use]
+    pub(crate) fn as_counter(self) -> counter::Kept {
+        let Self { first_at, last_at, half_picojoules, covered, lost, .. } = self;
+        let total = MicroJoules::new(half_picojoules / HALF_PICOJOULES);
+        counter::Kept { first_at, last_raw: MicroJoules::ZERO, last_at, total, covered, lost }
+    }
 }
 
 impl PowerIntegrator {
@@ -101,6 +111,15 @@ impl PowerIntegrator {
         self.half_picojoules = self.half_picojoules.saturating_add(area);
         self.covered = self.covered.saturating_add(elapsed);
         Step::Added(self.total().checked_sub(before).unwrap_or_default())
+    }
+
+    /// Begins anew with this reading: what was used since the last one is not known, for this reason.
+    pub fn restart(&mut self, power: MilliWatts, at: Duration, reason: GapReason) -> Step {
+        let length = self.last.map_or(Duration::ZERO, |(_, last)| at.saturating_sub(last));
+        self.first_at.get_or_insert(at);
+        self.last = Some((power, at));
+        *self.lost.entry(reason).or_default() += length;
+        Step::NewEpoch { length }
     }
 
     /// Notes a reading that failed; the time until the next one counts if it is short enough.

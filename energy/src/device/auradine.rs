@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(figures(&telemetry), [(58_940, Kind::AsicPsu, Scope::Rig, 3)]);
         assert_eq!(telemetry.figures[0].uncertainty_ppm, 50_000);
         assert_eq!(telemetry.refused, []);
-        assert_eq!(telemetry.claimed_hashes_per_second, Some(7_970_630_042_671));
+        assert_eq!(telemetry.claimed_hashes_per_second, Some(10_256_844_549_017));
         let identity = &telemetry.identity;
         assert_eq!(identity.model.as_deref(), Some("AT1500"));
         assert_eq!(identity.firmware.as_deref(), Some("2023-12.27"));

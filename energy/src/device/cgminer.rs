@@ -150,11 +150,17 @@ fn first(value: &Value) -> &Value {
     value.as_array().map_or(value, |list| list.first().unwrap_or(&Value::Null))
 }
 
-/// Notes how long the device has been running and the hash rate it claims: the average since its
-/// start where it says one, else the last seconds'. The unit is in the field's name.
+/// Notes how long the device has been running and the hash rate it claims. The unit is in the field's
+/// name.
+///
+/// The rate of now comes first: the average since the start goes on claiming the full rate of a device
+/// that has been paused.
 pub(super) fn note_work(telemetry: &mut Telemetry, row: &Value) {
-    let known = [("MHS av", 1e6), ("GHS av", 1e9), ("MHS 5s", 1e6), ("GHS 5s", 1e9)];
-    let claimed = known.iter().find_map(|(name, unit)| hash_rate(field(row, name), *unit));
+    const SPANS: [&str; 6] = ["1m", "5s", "5m", "15m", "30m", "av"];
+    let claimed = SPANS.iter().find_map(|span| {
+        let of = |unit: &str, hashes| hash_rate(field(row, &format!("{unit} {span}")), hashes);
+        of("MHS", 1e6).or_else(|| of("GHS", 1e9))
+    });
     telemetry.claimed_hashes_per_second = claimed;
     telemetry.uptime = whole(field(row, "Elapsed")).map(Duration::from_secs);
 }

@@ -43,7 +43,8 @@ pub fn read(answers: &Answers<'_>) -> Result<Telemetry, Unreadable> {
             firmware: text(at(&summary, "/Software")),
             serial: text(at(&capabilities, "/Miner Serial Number")),
         },
-        claimed_hashes_per_second: hash_rate(at(&summary, "/Session/Average MHs"), MEGAHASH),
+        claimed_hashes_per_second: boards(&summary)
+            .or_else(|| hash_rate(at(&summary, "/Session/Average MHs"), MEGAHASH)),
         uptime: web::seconds(at(&summary, "/Session/Uptime")),
         ..Telemetry::default()
     };
@@ -56,6 +57,17 @@ pub fn read(answers: &Answers<'_>) -> Result<Telemetry, Unreadable> {
     }
     Ok(telemetry)
 }
+
+/// What the boards hash now, all of which say so. The session's average goes on claiming the full rate of
+/// a device that has been paused.
+fn boards(summary: &Value) -> Option<u128> {
+    let boards = at(summary, "/HBs").as_array().filter(|boards| !boards.is_empty())?;
+    let each = boards.iter().take(MOST_BOARDS);
+    each.map(|board| hash_rate(at(board, "/Hashrate/0"), MEGAHASH)).sum()
+}
+
+/// So many boards of one device are read.
+const MOST_BOARDS: usize = 64;
 
 /// A supply's figure that nothing beside it supports.
 const UNSUPPORTED: Source = Source { uncertainty_ppm: 150_000, ..Source::SUPPLY };
@@ -115,7 +127,7 @@ mod tests {
         assert!(figure.meaning.contains("no input volts and amperes"));
         assert_eq!(telemetry.identity.model.as_deref(), Some("AntMiner S19 XP"));
         assert_eq!(telemetry.identity.firmware.as_deref(), Some("PowerPlay-BMS v1.5.13"));
-        assert_eq!(telemetry.claimed_hashes_per_second, Some(90_071_990_000_000));
+        assert_eq!(telemetry.claimed_hashes_per_second, Some(99_365_848_000_000));
         assert_eq!(telemetry.uptime, Some(Duration::from_secs(23_170)));
     }
 

@@ -3,6 +3,8 @@
 //! Read [`Interface::named`]. An interface is a maker's protocol and which of the device's meters is
 //! meant. Deliberately without addresses, passwords and sockets: those belong to whoever asks.
 
+use units::MilliWatts;
+
 use super::{
     Answers, Request, Telemetry, Unreadable, apc, braiins,
     driver::Driver,
@@ -118,6 +120,30 @@ impl Interface {
             Self::Shelly(_) | Self::Tasmota(_) | Self::Redfish(_) => true,
             Self::Apc(_) | Self::Modbus(_) => false,
         }
+    }
+
+    /// More than goes through such a device: a counter that rose by more shows another thing.
+    #[must_use]
+    pub const fn most(&self) -> MilliWatts {
+        match self {
+            Self::Asic(Driver::Bitaxe) => MilliWatts::from_watts(400),
+            Self::Asic(_) => MilliWatts::from_watts(25_000),
+            Self::Shelly(shelly::Channel::Relay(_) | shelly::Channel::Switch(_))
+            | Self::Shelly(shelly::Channel::Pm1(_))
+            | Self::Tasmota(_) => MilliWatts::from_watts(5_000),
+            Self::Shelly(shelly::Channel::Clamp(_) | shelly::Channel::Em1(_))
+            | Self::Shelly(shelly::Channel::Phase(..)) => MilliWatts::from_watts(100_000),
+            Self::Shelly(shelly::Channel::Em(_)) => MilliWatts::from_watts(300_000),
+            Self::Redfish(_) | Self::Apc(_) => MilliWatts::from_watts(50_000),
+            Self::Modbus(map) => map.most,
+        }
+    }
+
+    /// Whether it is a mining device, which says how much it hashes and whose own power figure can be
+    /// held against a plug.
+    #[must_use]
+    pub const fn mines(&self) -> bool {
+        matches!(self, Self::Asic(_))
     }
 
     /// What to ask.

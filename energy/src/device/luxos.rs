@@ -86,7 +86,7 @@ mod tests {
         assert!(telemetry.figures[0].meaning.contains("computes"));
         assert_eq!(telemetry.figures[0].uncertainty_ppm, 150_000);
         assert_eq!(telemetry.refused, []);
-        assert_eq!(telemetry.claimed_hashes_per_second, Some(56_917_910_000_000));
+        assert_eq!(telemetry.claimed_hashes_per_second, Some(60_829_480_000_000));
         assert_eq!(telemetry.uptime.map(|uptime| uptime.as_secs()), Some(3453));
         assert_eq!(telemetry.identity.model.as_deref(), Some("Antminer S19k Pro"));
         let firmware = "2025.4.8.220305-57b389c7";

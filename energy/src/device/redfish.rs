@@ -118,6 +118,9 @@ fn reading(meter: &Meter, command: &str, watts: &str, metrics: &Value, telemetry
     }
 }
 
+/// So many members of one list are looked at.
+const MOST_MEMBERS: usize = 64;
+
 /// Reads one member and notes the others.
 fn controls(place: &Place, list: &Value, telemetry: &mut Telemetry) {
     let members = list.as_array().map_or(&[][..], Vec::as_slice);
@@ -127,7 +130,7 @@ fn controls(place: &Place, list: &Value, telemetry: &mut Telemetry) {
         })
     };
     let chosen = members.iter().position(wanted);
-    for (at, member) in members.iter().enumerate() {
+    for (at, member) in members.iter().take(MOST_MEMBERS).enumerate() {
         if Some(at) == chosen {
             control(at, member, telemetry);
         } else {

@@ -134,7 +134,7 @@ mod tests {
         ];
         assert_eq!(figures(&telemetry), expected);
         assert_eq!(telemetry.refused, []);
-        assert_eq!(telemetry.claimed_hashes_per_second, Some(206_860_473_510_000));
+        assert_eq!(telemetry.claimed_hashes_per_second, Some(197_599_714_100_000));
         let identity = &telemetry.identity;
         assert_eq!(identity.model.as_deref(), Some("A2"));
         assert_eq!(identity.firmware.as_deref(), Some("2025091001"));

@@ -11,6 +11,8 @@ use super::{Refused, Telemetry, Unreadable};
 
 /// So much of an answer is shown where it is not understood.
 const SHOWN: usize = 64;
+/// So many refusals of one device are noted: more of them say no more.
+const REFUSALS: usize = 64;
 /// Answers longer than this are none.
 pub(super) const LONGEST: usize = 1 << 20;
 
@@ -99,7 +101,10 @@ impl Telemetry {
     /// Notes what is no figure.
     pub(super) fn refuse(&mut self, field: &str, value: &Value, reason: impl Into<String>) {
         let shown = value.as_str().map_or_else(|| cut(&value.to_string()), cut);
-        self.refused.push(Refused { field: field.to_owned(), text: shown, reason: reason.into() });
+        if self.refused.len() < REFUSALS {
+            let (field, reason) = (field.to_owned(), reason.into());
+            self.refused.push(Refused { field, text: shown, reason });
+        }
     }
 }
 

@@ -46,11 +46,14 @@ pub async fn calibrate(config: &Config, args: &CalibrateArgs) -> Result<Found, F
     let mut tick = interval(Duration::from_secs_f64(args.every));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let turns = turns(args);
-    let (mut pairs, mut fruitless, mut last) = (Vec::new(), 0, None);
+    let (mut pairs, mut fruitless, mut last, mut firmware) = (Vec::new(), 0, None, None);
     for turn in 1..=turns {
         tick.tick().await;
         let number = u16::try_from(turn % 65_536).unwrap_or(0);
         let (one, other) = tokio::join!(poll(&asker, device, number), poll(&asker, plug, number));
+        if let Ok(said) = &one {
+            firmware = said.identity.firmware.clone().or(firmware);
+        }
         let read = |name: &str, said: Result<Telemetry, _>| match said {
             Err(error) => Err(format!("{name}: {error}")),
             Ok(said) => power(&said).ok_or_else(|| format!("{name} gives no power")),
@@ -76,8 +79,9 @@ pub async fn calibrate(config: &Config, args: &CalibrateArgs) -> Result<Found, F
         return Err(Failure::failed("calibrate: not one pair of readings"));
     };
     refuse_what_is_no_better(&figure, &reference)?;
-    let fit = fit(&pairs, reference.uncertainty_ppm)
+    let mut fit = fit(&pairs, reference.uncertainty_ppm)
         .map_err(|error| Failure::failed(format!("calibrate: {error}")))?;
+    fit.calibration.firmware = firmware;
     Ok(Found { fit, figure, name: args.device.clone() })
 }
 
@@ -148,6 +152,7 @@ impl Found {
             "reference": f64::from(line.reference_ppm) / 1e6,
             "r_squared": self.fit.r_squared,
             "slope_and_offset_told_apart": self.fit.two_loads,
+            "firmware": line.firmware,
             "tier_before": before,
             "tier_after": after,
         })
@@ -170,7 +175,10 @@ impl Found {
              R2 {r2:.4}\n\
              tier {before} becomes {after}. In the device's entry of the agent's file:\n\n\
              calibration = {{ slope = {slope:.6}, offset_watts = {offset:.3}, residual = {left:.6}, \
-             reference = {reference:.6} }}\n",
+             reference = {reference:.6}{firmware} }}\n",
+            firmware = line.firmware.as_ref().map_or_else(String::new, |firmware| {
+                format!(", firmware = {}", Value::from(firmware.as_str()))
+            }),
             name = self.name,
             pairs = self.fit.pairs,
             slope = part(line.slope_ppm),

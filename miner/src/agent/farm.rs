@@ -2,10 +2,10 @@
 //!
 //! Read [`Farm::run`]. Pollers bring answers, links ask for reports, everybody else sees snapshots.
 //! A report is made of answers that were asked for it, so that its joules and its instant belong
-//! together; before it is handed out, the totals in it are on disk. While one of a worker's meters
+//! together, and handed out within a second of the last of them; before it is handed out, the totals in it are on disk. While one of a worker's meters
 //! cannot be read there is no report for it: the next covers the joules and the work of the whole
-//! time. Where joules are lost for good, its next report begins another series, and the pool then
-//! sets none of that time's work against the joules of the others.
+//! time. Where joules are lost for good, or other meters count than before, its next report begins
+//! another series, and the pool then sets none of that time's work against the joules of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use energy::device::Telemetry;
 use energy::device::meter::DeviceMeter;
 use energy::report::{ClaimedHashes, EnergyReport, MeterReading};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use units::{Hashes, Moment, UnixMillis};
@@ -105,16 +105,17 @@ pub struct Desk(mpsc::Sender<Asked>);
 #[derive(Debug)]
 struct Asked {
     workers: Vec<String>,
-    reply: oneshot::Sender<Vec<Reported>>,
+    reply: mpsc::Sender<Reported>,
 }
 
 /// One worker's report: signed, or why there is none.
 pub type Reported = (String, Result<Value, String>);
 
-/// A question that waits for the devices' answers.
+/// A worker whose report waits for its devices' answers.
 #[derive(Debug)]
 struct Waiting {
-    asked: Asked,
+    worker: String,
+    reply: mpsc::Sender<Reported>,
     devices: BTreeSet<usize>,
 }
 
@@ -138,13 +139,11 @@ pub struct Parts {
 }
 
 impl Desk {
-    /// The reports of these workers, of this very moment; none where the farm has ended.
-    pub async fn reports(&self, workers: Vec<String>) -> Vec<Reported> {
-        let (reply, answer) = oneshot::channel();
-        if self.0.send(Asked { workers, reply }).await.is_err() {
-            return Vec::new();
-        }
-        answer.await.unwrap_or_default()
+    /// Has the devices of these workers asked. Their reports come to `reply` one by one, each as soon as
+    /// its own devices have answered: a slow one keeps no other waiting.
+    pub async fn ask(&self, workers: Vec<String>, reply: mpsc::Sender<Reported>) {
+        // Where the farm has ended, nothing comes.
+        let _gone = self.0.send(Asked { workers, reply }).await;
     }
 }
 
@@ -175,6 +174,12 @@ impl Farm {
         let elsewhere = saved.pool.is_some() && saved.pool != pool;
         let mut series = saved.series;
         series.values_mut().for_each(|series| series.lost |= elsewhere);
+        for (worker, series) in &mut series {
+            let counted = config.devices.iter().filter(|device| device.counts_for(worker));
+            let names = counted.map(|device| device.wiring.id.to_string());
+            // What was counted for others meanwhile must not be counted again on its return.
+            series.lost |= names.collect::<BTreeSet<_>>() != series.meters;
+        }
         let (snapshots, listener) = watch::channel(Arc::default());
         let (desk, requests) = mpsc::channel(REQUESTS);
         let farm = Self {
@@ -206,9 +211,15 @@ impl Farm {
                 () = cancel.cancelled() => break,
                 Some(polled) = self.results.recv() => self.take(polled),
                 Some(asked) = self.requests.recv() => self.begin(asked),
-                _ = show.tick() => self.show(),
+                _ = show.tick() => {
+                    self.show();
+                    self.answer_who_waited();
+                }
             }
-            self.answer_who_waited();
+            // One by one they would each be a write of the whole book.
+            if self.waiting.iter().all(|waiting| waiting.devices.is_empty()) {
+                self.answer_who_waited();
+            }
             let now = self.clock.elapsed();
             if now.saturating_sub(self.saved_at) >= SAVE_EVERY && self.save() {
                 self.saved_at = now;
@@ -243,17 +254,14 @@ impl Farm {
 
     /// Has the devices of these workers asked, for a report of now.
     fn begin(&mut self, asked: Asked) {
-        let of_them = |entry: &Entry| {
-            let worker = entry.device.worker.as_ref();
-            entry.device.counts && worker.is_some_and(|worker| asked.workers.contains(worker))
-        };
-        let devices = self.entries.iter().enumerate().filter(|(_, entry)| of_them(entry));
-        let devices: BTreeSet<usize> = devices.map(|(index, _)| index).collect();
-        devices
-            .iter()
-            .filter_map(|index| self.wakes.get(*index))
-            .for_each(|wake| wake.notify_one());
-        self.waiting.push(Waiting { asked, devices });
+        for worker in asked.workers {
+            let devices = self.entries.iter().enumerate();
+            let devices = devices.filter(|(_, entry)| entry.device.counts_for(&worker));
+            let devices: BTreeSet<usize> = devices.map(|(index, _)| index).collect();
+            let wakes = devices.iter().filter_map(|index| self.wakes.get(*index));
+            wakes.for_each(|wake| wake.notify_one());
+            self.waiting.push(Waiting { worker, reply: asked.reply.clone(), devices });
+        }
     }
 
     fn answer_who_waited(&mut self) {
@@ -261,38 +269,50 @@ impl Farm {
             .into_iter()
             .partition(|waiting| waiting.devices.is_empty());
         self.waiting = waiting;
-        for Waiting { asked, .. } in ready {
-            let reports = self.reports(asked.workers);
-            // Nobody waits any more: nothing is lost, totals are cumulative.
-            let _gone = asked.reply.send(reports);
+        if ready.is_empty() {
+            return;
+        }
+        let reports = self.reports(ready.iter().map(|ready| ready.worker.clone()).collect());
+        for (ready, report) in ready.into_iter().zip(reports) {
+            // Nobody waits any more, or has room for it: nothing is lost, totals are cumulative.
+            let _gone = ready.reply.try_send(report);
         }
     }
 
-    /// The reports, whose totals are on disk.
+    /// The reports in this order, whose totals are on disk.
     fn reports(&mut self, workers: Vec<String>) -> Vec<Reported> {
         let now = self.clock.now();
-        let held: BTreeMap<String, Option<String>> =
-            workers.iter().map(|worker| (worker.clone(), self.held(worker))).collect();
-        for worker in held.iter().filter(|(_, held)| held.is_none()).map(|(worker, _)| worker) {
-            let unix = now.unix.get();
-            let series = self.series.entry(worker.clone());
-            let series = series.or_insert(Series { epoch: unix, lost: false });
-            if std::mem::take(&mut series.lost) {
-                series.epoch = unix.max(series.epoch.saturating_add(1));
-            }
+        let held: Vec<Option<String>> = workers.iter().map(|worker| self.held(worker)).collect();
+        for (worker, _) in workers.iter().zip(&held).filter(|(_, held)| held.is_none()) {
+            self.settle_series(worker, now);
         }
         if !self.save() {
             let why = "the state file cannot be written";
             return workers.into_iter().map(|worker| (worker, Err(why.to_owned()))).collect();
         }
-        let report = |worker: String| {
-            let report = match held.get(&worker).cloned().flatten() {
-                Some(why) => Err(why),
-                None => self.signed(&worker, now),
-            };
+        let report = |(worker, held): (String, Option<String>)| {
+            let report = held.map_or_else(|| self.signed(&worker, now), Err);
             (worker, report)
         };
-        workers.into_iter().map(report).collect()
+        workers.into_iter().zip(held).map(report).collect()
+    }
+
+    /// Begins another series where this one cannot go on.
+    fn settle_series(&mut self, worker: &str, now: Moment) {
+        let meters = self.counted(worker).map(|entry| entry.meter.id().to_string());
+        let meters: BTreeSet<String> = meters.collect();
+        let unix = now.unix.get();
+        match self.series.get_mut(worker) {
+            None => {
+                let first = Series { epoch: unix, lost: false, meters };
+                self.series.insert(worker.to_owned(), first);
+            }
+            Some(series) if series.lost || series.meters != meters => {
+                let epoch = unix.max(series.epoch.saturating_add(1));
+                *series = Series { epoch, lost: false, meters };
+            }
+            Some(_) => {}
+        }
     }
 
     /// Why there is no report for this worker just now.
@@ -307,8 +327,20 @@ impl Farm {
     }
 
     fn counted<'a>(&'a self, worker: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.entries.iter().filter(move |entry| {
-            entry.device.counts && entry.device.worker.as_deref() == Some(worker)
+        self.entries.iter().filter(move |entry| entry.device.counts_for(worker))
+    }
+
+    /// The hashes that a worker's devices claim, those that count for nothing among them; `None` where
+    /// there are none, or one of them does not say: the sum of the others would be too small.
+    fn claimed(&self, worker: &str) -> Option<Hashes> {
+        let of_worker = |entry: &&Entry| {
+            entry.device.worker.as_deref() == Some(worker) && entry.device.interface.mines()
+        };
+        let mut mining = self.entries.iter().filter(of_worker).peekable();
+        mining.peek()?;
+        mining.try_fold(Hashes::ZERO, |sum, entry| {
+            entry.telemetry.as_ref()?.claimed_hashes_per_second?;
+            Some(sum.saturating_add(entry.meter.claimed()))
         })
     }
 
@@ -316,12 +348,12 @@ impl Farm {
         let epoch = self.series.get(worker).map_or_else(|| now.unix.get(), |series| series.epoch);
         let reading = |entry: &Entry| {
             let spec = entry.meter.spec()?;
-            Some(MeterReading::of(spec, epoch, entry.meter.total(), entry.coverage_ppm))
+            let total = entry.meter.total();
+            let reading = MeterReading::of(spec, epoch, total, entry.coverage_ppm);
+            Some(MeterReading { uncertainty_ppm: entry.meter.uncertainty_ppm(), ..reading })
         };
         let meters = self.counted(worker).filter_map(reading).collect();
-        let claimed = self.counted(worker).map(|entry| entry.meter.claimed());
-        let total = claimed.fold(Hashes::ZERO, Hashes::saturating_add);
-        let hashes = (total > Hashes::ZERO).then_some(ClaimedHashes { total, epoch });
+        let hashes = self.claimed(worker).map(|total| ClaimedHashes { total, epoch });
         let report = EnergyReport { worker: worker.to_owned(), at: now.unix, meters, hashes };
         report.sign(&self.key).map_err(|error| error.to_string())
     }
@@ -358,13 +390,12 @@ impl Entry {
                         "{id}: new firmware {firmware}: its figures may mean another thing"
                     );
                 }
+                if let Some(changed) = taken.changed {
+                    tracing::warn!("{id}: {changed}: its total goes on in another series");
+                }
                 self.note(refusal(&telemetry, taken.step));
                 self.telemetry = Some(telemetry);
-                if taken.scope_changed {
-                    Step::NewEpoch { length: Duration::ZERO }
-                } else {
-                    taken.step
-                }
+                taken.step
             }
             Err(error) => {
                 let step = self.meter.failed(error.gap(), at);

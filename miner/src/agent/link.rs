@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use stratum::v1::client::{ClientEvent, ClientSession, ClientSettings, PoolError, SubmitToken};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::farm::Desk;
+use super::farm::{Desk, Reported};
 use crate::clock::Clock;
 use crate::upstream::backoff::Backoff;
 use crate::upstream::dial::{Dialer, Wire};
@@ -26,10 +26,10 @@ pub const WORKERS: usize = 100;
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a pool may be silent: jobs come at least every minute or two.
 const SILENCE_LIMIT: Duration = Duration::from_secs(600);
-/// How long the last reports' answers are waited for.
+/// How long the last reports' answers are waited for, beside what devices may take over theirs.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
-/// Reports are sent at least this far apart, whatever a pool asks for.
-const SPACING_MIN: Duration = Duration::from_secs(1);
+/// Workers that are let in within so long report together.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// How the links stand, for the API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +55,10 @@ pub(crate) struct Link {
     pub dialer: Dialer,
     /// The clock.
     pub clock: Clock,
+    /// Reports are this far apart at the least, whatever a pool asks for: devices are asked for each.
+    pub spacing: Duration,
+    /// How long the devices may take over the last ones.
+    pub patience: Duration,
     /// Where it says how it stands.
     pub standing: watch::Sender<Standing>,
 }
@@ -68,6 +72,10 @@ struct Talk<'a> {
     /// What was sent for which worker, and is not answered.
     asked: BTreeMap<SubmitToken, String>,
     reported: BTreeMap<SubmitToken, String>,
+    /// Reports that were asked of the farm, and have not come.
+    awaited: usize,
+    made: mpsc::Receiver<Reported>,
+    reply: mpsc::Sender<Reported>,
     report_every: Option<Duration>,
     report_at: Option<Duration>,
     heard_at: Duration,
@@ -113,10 +121,11 @@ impl Link {
                     Ok(_) => talk.hear(&mut input)?,
                     Err(error) => return Err(reason::of_io(&error)),
                 },
+                Some(reported) = talk.made.recv() => talk.send(reported),
                 () = sleep(wait) => talk.keep_time()?,
                 () = cancel.cancelled() => break,
             }
-            talk.report_when_due().await;
+            talk.ask_when_due().await;
         }
         talk.say_goodbye(&mut wire, &mut input).await;
         Ok(())
@@ -145,12 +154,17 @@ impl<'a> Talk<'a> {
         let mut session = ClientSession::new(settings, now);
         let ask = |worker: &String| (session.authorize_too(worker, now), worker.clone());
         let asked = others.iter().map(ask).collect();
+        // Room for two turns of all workers: a slow device's report may come with the next one's.
+        let (reply, made) = mpsc::channel(2 * WORKERS);
         Self {
             link,
             session,
             admitted: Vec::new(),
             asked,
             reported: BTreeMap::new(),
+            awaited: 0,
+            made,
+            reply,
             report_every: None,
             report_at: None,
             heard_at: now.mono,
@@ -214,7 +228,7 @@ impl<'a> Talk<'a> {
                     }
                 }
                 ClientEvent::EnergyAccepted { interval } => {
-                    self.report_every = Some(interval.max(SPACING_MIN));
+                    self.report_every = Some(interval.max(self.link.spacing));
                     self.report_soon();
                 }
                 ClientEvent::EnergyVerdict { token, result } => self.judged(token, result),
@@ -246,33 +260,34 @@ impl<'a> Talk<'a> {
     /// Every worker that was let in since reports with the next: all of them come within a moment.
     fn report_soon(&mut self) {
         if self.report_every.is_some() {
-            let soon = self.link.clock.elapsed() + SPACING_MIN;
+            let soon = self.link.clock.elapsed() + TOGETHER;
             self.report_at = Some(self.report_at.map_or(soon, |at| at.min(soon)));
         }
     }
 
-    async fn report_when_due(&mut self) {
+    async fn ask_when_due(&mut self) {
         let now = self.link.clock.elapsed();
         if self.report_at.is_some_and(|at| now >= at) {
-            self.report().await;
+            self.ask().await;
         }
     }
 
-    async fn report(&mut self) {
-        if self.report_every.is_none() {
-            return;
-        }
-        let reports = self.link.desk.reports(self.admitted.clone()).await;
-        let now = self.link.clock.now();
-        self.report_at = self.report_every.map(|interval| now.mono + interval);
-        for (worker, report) in reports {
-            match report {
-                Ok(report) => {
-                    let token = self.session.report_energy(report, now);
-                    self.reported.insert(token, worker);
-                }
-                Err(why) => tracing::warn!("no report for {worker}: {why}"),
+    /// Asks for everybody's reports, which then come one by one.
+    async fn ask(&mut self) {
+        let Some(interval) = self.report_every else { return };
+        self.report_at = Some(self.link.clock.elapsed() + interval);
+        self.awaited += self.admitted.len();
+        self.link.desk.ask(self.admitted.clone(), self.reply.clone()).await;
+    }
+
+    fn send(&mut self, (worker, report): Reported) {
+        self.awaited = self.awaited.saturating_sub(1);
+        match report {
+            Ok(report) => {
+                let token = self.session.report_energy(report, self.link.clock.now());
+                self.reported.insert(token, worker);
             }
+            Err(why) => tracing::warn!("no report for {worker}: {why}"),
         }
     }
 
@@ -288,23 +303,28 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// The last report, and its answers for as long as they are worth waiting for.
+    /// The last reports, and their answers for as long as they are worth waiting for.
     async fn say_goodbye(&mut self, wire: &mut Wire, input: &mut BytesMut) {
+        let limit = FAREWELL_LIMIT + self.link.patience;
         let parting = async {
-            self.report().await;
-            self.flush(wire).await?;
-            while !self.reported.is_empty() {
-                match wire.read_buf(input).await {
-                    Ok(0) | Err(_) => return Ok(()),
-                    Ok(_) => self.hear(input)?,
+            self.awaited = 0;
+            self.ask().await;
+            while self.awaited > 0 || !self.reported.is_empty() {
+                self.flush(wire).await?;
+                tokio::select! {
+                    Some(reported) = self.made.recv() => self.send(reported),
+                    read = wire.read_buf(input) => match read {
+                        Ok(0) | Err(_) => return Ok(()),
+                        Ok(_) => self.hear(input)?,
+                    },
                 }
             }
             wire.shutdown().await.map_err(|error| reason::of_io(&error))
         };
-        match timeout(FAREWELL_LIMIT, parting).await {
+        match timeout(limit, parting).await {
             Ok(Ok(())) => {}
             Ok(Err(why)) => tracing::debug!("{}: {why}", self.link.pool.url),
-            Err(_) => tracing::debug!("{}: the last report was not answered", self.link.pool.url),
+            Err(_) => tracing::debug!("{}: not every last report was answered", self.link.pool.url),
         }
     }
 }

@@ -108,7 +108,16 @@ pub async fn agent(
         let (standing, listener) = watch::channel(Standing::default());
         standings.push(listener);
         let dialer = Dialer::new(tls::authorities(), Timing::default().connect);
-        let link = Link { pool, workers, desk: desk.clone(), dialer, clock, standing };
+        let link = Link {
+            pool,
+            workers,
+            desk: desk.clone(),
+            dialer,
+            clock,
+            spacing: config.interval,
+            patience: config.patience.saturating_mul(2),
+            standing,
+        };
         links.spawn(link.run(leave.clone()));
     }
     tasks.spawn(farm.run(end.clone()));

@@ -64,6 +64,16 @@ pub struct Device {
     pub worker: Option<String>,
     /// Whether it is part of that worker's report, or only held against it.
     pub counts: bool,
+    /// Whether its owner wrote that down.
+    pub says_so: bool,
+}
+
+impl Device {
+    /// Whether it is part of this worker's report.
+    #[must_use]
+    pub fn counts_for(&self, worker: &str) -> bool {
+        self.counts && self.worker.as_deref() == Some(worker)
+    }
 }
 
 /// A meter and what is behind it.
@@ -143,6 +153,7 @@ fn device(
     let worker = section.optional("worker", parse::text_as(worker_name, "a user name"));
     let words = Scope::ALL.map(|scope| (scope.as_str(), scope));
     let scope = section.optional("scope", parse::one_of(&words));
+    let says_so = section.has("counts");
     let counts = section.or("counts", "true", parse::boolean());
     let interval = section.optional("interval_seconds", parse::seconds(1.0..=3600.0));
     let calibration = calibration(section);
@@ -152,8 +163,20 @@ fn device(
         return None;
     }
     let interval = interval?.unwrap_or(every);
-    let wiring = Wiring { id, interval, scope: scope?, calibration: calibration? };
-    Some(Device { interface: interface?, place: place?, wiring, worker: worker?, counts: counts? })
+    let (interface, place, calibration) = (interface?, place?, calibration?);
+    if calibration.is_some() && !interface.mines() {
+        section.problem("calibration", "only what a mining device says of its power is calibrated");
+        return None;
+    }
+    let wiring = Wiring {
+        id,
+        place: format!("{} at {}:{}, {interface:?}", interface.as_str(), place.host, place.port),
+        interval,
+        most: interface.most(),
+        scope: scope?,
+        calibration,
+    };
+    Some(Device { interface, place, wiring, worker: worker?, counts: counts?, says_so })
 }
 
 /// How a device is spoken to.
@@ -188,6 +211,10 @@ fn place(section: &mut Section<'_>, interface: Option<&Interface>) -> Option<ask
     let password = section.secret("password");
     let unit = section.or("unit", "1", parse::u64_in(0..=255));
     let (tls, fingerprint, port) = (tls?, fingerprint?, port?);
+    if tls && interface.is_some_and(|interface| !interface.is_web()) {
+        section.problem("tls", "such a device is not asked over HTTP");
+        return None;
+    }
     if fingerprint.is_some() && !tls {
         section
             .problem("tls_fingerprint", "only a device asked with tls = true shows a certificate");
@@ -219,7 +246,9 @@ fn calibration(section: &mut Section<'_>) -> Option<Option<Calibration>> {
     let offset = section.or("offset_watts", "0", parse::f64_in(-10_000.0..=10_000.0));
     let residual = section.required("residual", parse::f64_in(0.0..=0.1));
     let reference = section.required("reference", parse::f64_in(0.001..=0.5));
-    Some(Some(Calibration::of_parts(slope?, offset?, residual?, reference?)))
+    let firmware = section.optional("firmware", parse::string());
+    let line = Calibration::of_parts(slope?, offset?, residual?, reference?);
+    Some(Some(Calibration { firmware: firmware?, ..line }))
 }
 
 /// A `[[site]]`.
@@ -243,18 +272,31 @@ fn site(section: &mut Section<'_>, names: &BTreeSet<String>) -> Option<Site> {
     Some(Site { name: name?.to_string(), meter, behind, tolerance_ppm })
 }
 
-/// Sees that no report would count a joule twice: where several of a worker's devices count, their
-/// owner says that they are parts by giving each a scope or `counts`.
+/// Sees that no report would count a joule twice: all that count for a worker are added, so that of
+/// several the owner says of each whether it does.
 fn settle_counts(reader: &mut Reader, devices: &mut [Device]) -> Option<()> {
-    let mut of_worker: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut of_worker: BTreeMap<&str, Vec<&Device>> = BTreeMap::new();
     for device in devices.iter().filter(|device| device.counts) {
         if let Some(worker) = &device.worker {
-            *of_worker.entry(worker).or_default() += 1;
+            of_worker.entry(worker).or_default().push(device);
         }
     }
-    let many = of_worker.iter().find(|(_, count)| **count > METERS_OF_A_WORKER);
-    if let Some((worker, count)) = many {
-        let hint = format!("{worker} has {count} meters that count; {METERS_OF_A_WORKER} at most");
+    let hint = of_worker.into_iter().find_map(|(worker, counted)| {
+        let number = counted.len();
+        let silent = counted.iter().find(|device| !device.says_so).filter(|_| number > 1);
+        if number > METERS_OF_A_WORKER {
+            Some(format!("{worker} has {number} meters that count; {METERS_OF_A_WORKER} at most"))
+        } else {
+            silent.map(|silent| {
+                format!(
+                    "{worker} has {number} meters that count, and all of them are added: write \
+                     counts = true or false in {} as well",
+                    silent.wiring.id
+                )
+            })
+        }
+    });
+    if let Some(hint) = hint {
         reader.root().problem("device", &hint);
         return None;
     }

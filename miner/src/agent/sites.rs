@@ -18,6 +18,8 @@ use super::settings::Site;
 
 /// Below this the meters' answers, which are not of one instant, say nothing.
 const LEAST: Duration = Duration::from_secs(300);
+/// A comparison is of a day at the most: of a year, a meter that has just died would not show.
+const MOST: Duration = Duration::from_secs(86_400);
 
 /// Every site's comparison.
 #[derive(Debug)]
@@ -131,13 +133,10 @@ fn compare(
         let before = baseline.totals.get(entry.meter.id().as_str()).copied().unwrap_or_default();
         entry.meter.total().checked_sub(before).unwrap_or_default()
     };
-    let rises: Vec<(MicroJoules, u32)> = members
-        .iter()
-        .map(|entry| (since(entry), entry.meter.spec().map_or(PPM, |spec| spec.uncertainty_ppm)))
-        .collect();
-    let (&(seen, _), behind) = rises.split_first()?;
-    let sum = behind.iter().fold(MicroJoules::ZERO, |sum, (rise, _)| sum.saturating_add(*rise));
-    let uncertainty = rises.iter().map(|(rise, ppm)| part(*rise, *ppm)).sum();
+    let rises: Vec<MicroJoules> = members.iter().map(|entry| since(entry)).collect();
+    let (&seen, behind) = rises.split_first()?;
+    let sum = behind.iter().fold(MicroJoules::ZERO, |sum, rise| sum.saturating_add(*rise));
+    let uncertainty = members.iter().zip(&rises).map(|(entry, rise)| off(entry, *rise)).sum();
     let residual = signed(seen).saturating_sub(signed(sum));
     let length = at.saturating_sub(baseline.at);
     let verdict = verdict(length, residual, uncertainty, part(seen, site.tolerance_ppm));
@@ -148,7 +147,17 @@ fn compare(
         say(&comparison);
     }
     baseline.warned = disagrees;
+    if length >= MOST {
+        let warned = baseline.warned;
+        *baseline = Baseline { warned, ..begin() };
+    }
     Some(comparison)
+}
+
+/// How far a meter's rise may be off: by what it is good for, and by a step of its counter at each end.
+fn off(entry: &Entry, rise: MicroJoules) -> u128 {
+    let ppm = entry.meter.spec().map_or(PPM, |spec| spec.uncertainty_ppm);
+    part(rise, ppm).saturating_add(entry.meter.step().get().saturating_mul(2))
 }
 
 fn verdict(length: Duration, residual: i128, uncertainty: u128, tolerated: u128) -> Verdict {

@@ -6,7 +6,7 @@
 //!
 //! Units: microjoules as decimal texts; times in nanoseconds on the agent's axis.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use defences::{Defence, stands};
 use energy::counter::{self, GapReason};
-use energy::device::meter::{Kept, KeptGauge};
+use energy::device::meter::{Kept, KeptGauge, Origin};
 use energy::integrator;
-use energy::meter::Scope;
+use energy::meter::{Kind, Scope, Tier};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use units::{Hashes, MicroJoules, MilliWatts, Moment, UnixMillis};
@@ -45,12 +45,14 @@ pub struct Saved {
 }
 
 /// In which series a worker's totals count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Series {
     /// Its number.
     pub epoch: u64,
     /// Whether joules were lost for good since the newest report: the next one begins another series.
     pub lost: bool,
+    /// The meters whose totals are in it: other ones begin another series.
+    pub meters: BTreeSet<String>,
 }
 
 /// The file, which nobody else has while this lives.
@@ -182,7 +184,7 @@ struct Form {
 /// A meter as it is written.
 #[derive(Debug, Serialize, Deserialize)]
 struct MeterForm {
-    scope: String,
+    origin: OriginForm,
     firmware: Option<String>,
     claimed_hashes: String,
     first_at: u64,
@@ -191,6 +193,18 @@ struct MeterForm {
     /// Nanoseconds by reason.
     lost: BTreeMap<String, u64>,
     gauge: GaugeForm,
+}
+
+/// What a total is of, as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct OriginForm {
+    place: String,
+    serial: Option<String>,
+    field: String,
+    kind: String,
+    scope: String,
+    tier: u8,
+    calibration: String,
 }
 
 /// A gauge as it is written. The texts are integers.
@@ -243,7 +257,7 @@ impl MeterForm {
         };
         let lost = lost.iter().map(|(why, length)| (why.as_str().to_owned(), nanos(*length)));
         Self {
-            scope: kept.scope.as_str().to_owned(),
+            origin: OriginForm::of(&kept.origin),
             firmware: kept.firmware.clone(),
             claimed_hashes: kept.claimed.get().to_string(),
             first_at: nanos(first_at),
@@ -281,9 +295,35 @@ impl MeterForm {
         };
         Some(Kept {
             gauge,
-            scope: Scope::parse(&self.scope)?,
+            origin: self.origin.understand()?,
             claimed: Hashes::new(self.claimed_hashes.parse().ok()?),
             firmware: self.firmware,
+        })
+    }
+}
+
+impl OriginForm {
+    fn of(origin: &Origin) -> Self {
+        Self {
+            place: origin.place.clone(),
+            serial: origin.serial.clone(),
+            field: origin.field.clone(),
+            kind: origin.kind.as_str().to_owned(),
+            scope: origin.scope.as_str().to_owned(),
+            tier: origin.tier.get(),
+            calibration: origin.calibration.clone(),
+        }
+    }
+
+    fn understand(self) -> Option<Origin> {
+        Some(Origin {
+            place: self.place,
+            serial: self.serial,
+            field: self.field,
+            kind: Kind::parse(&self.kind)?,
+            scope: Scope::parse(&self.scope)?,
+            tier: Tier::new(self.tier)?,
+            calibration: self.calibration,
         })
     }
 }
@@ -304,7 +344,15 @@ mod tests {
     fn saved() -> Saved {
         let kept = |gauge| Kept {
             gauge,
-            scope: Scope::Rig,
+            origin: Origin {
+                place: "antminer at 192.0.2.7:4028, channel 0".to_owned(),
+                serial: Some("A1".to_owned()),
+                field: "stats: STATS[1].chain_power".to_owned(),
+                kind: Kind::AsicModel,
+                scope: Scope::Rig,
+                tier: Tier::FIRMWARE_MODEL,
+                calibration: String::new(),
+            },
             claimed: Hashes::new(1 << 70),
             firmware: Some("49.0.1.3".to_owned()),
         };
@@ -333,7 +381,10 @@ mod tests {
                 ("plug".to_owned(), kept(KeptGauge::Counter(counter))),
                 ("rig".to_owned(), kept(KeptGauge::Power(power))),
             ]),
-            series: BTreeMap::from([("a.rig".to_owned(), Series { epoch: 7, lost: true })]),
+            series: BTreeMap::from([(
+                "a.rig".to_owned(),
+                Series { epoch: 7, lost: true, meters: BTreeSet::from(["rig".to_owned()]) },
+            )]),
         }
     }
 

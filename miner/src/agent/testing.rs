@@ -37,7 +37,14 @@ pub(crate) fn counter(joules: u64) -> Telemetry {
 /// A device whose counter began at nothing and has come to so many joules.
 pub(crate) fn entry(name: &str, joules: u64) -> Entry {
     let id = MeterId::new(name).unwrap();
-    let wiring = Wiring { id, interval: secs(30), scope: None, calibration: None };
+    let wiring = Wiring {
+        id,
+        place: "a plug".to_owned(),
+        interval: secs(30),
+        most: units::MilliWatts::from_watts(1_000_000),
+        scope: None,
+        calibration: None,
+    };
     let mut meter = DeviceMeter::new(wiring.clone());
     meter.take(&counter(0), secs(0));
     meter.take(&counter(joules), secs(3_600));
@@ -54,7 +61,7 @@ pub(crate) fn entry(name: &str, joules: u64) -> Entry {
     let interface = Interface::Tasmota(0);
     let worker = Some(format!("addr.{name}"));
     Entry {
-        device: Device { interface, place, wiring, worker, counts: true },
+        device: Device { interface, place, wiring, worker, counts: true, says_so: true },
         meter,
         state: State::Good,
         sampled_at: Some(UnixMillis::new(1_795_309_039_123)),

@@ -75,6 +75,11 @@ pub struct Instruments {
     reported_to: Option<(String, String)>,
     /// Reports that pools had taken when that began.
     taken_before: u64,
+    /// Reports that are to be taken since before there are words of this run: its own first one, and
+    /// what the run before had to say.
+    taken_needed: u64,
+    /// Another pool was mined for since the newest report, whether or not it takes any.
+    elsewhere: bool,
     metered: Metered,
     /// Work at the newest instant when every meter was read.
     read_at: Metered,
@@ -160,6 +165,8 @@ impl Instruments {
             epoch: now.unix.get(),
             reported_to: None,
             taken_before: 0,
+            taken_needed: 1,
+            elsewhere: false,
             metered,
             read_at: metered,
             lost: false,
@@ -214,6 +221,8 @@ impl Instruments {
         let devices: Vec<DeviceReading> = self.devices.iter().map(|device| read(device)).collect();
         let all_read = self.read_meters(now);
         let upstream = self.upstream.borrow().clone();
+        let others = self.reported_to.as_ref().zip(upstream.mines_for.as_ref());
+        self.elsewhere |= others.is_some_and(|((pool, _), mines_for)| pool != mines_for);
         let mut snapshot = Snapshot {
             at: now,
             devices,
@@ -292,6 +301,7 @@ impl Instruments {
             let words = metering.words.as_ref()?;
             words.of_the_run_before(&request.pool, &request.worker, &metering.key)
         });
+        self.taken_needed = if earlier.is_some() { 2 } else { 1 };
         let now = self.signed(request.worker, request.pool);
         // Nobody waits any more: nothing is lost, totals are cumulative.
         let _gone = request.reply.send(earlier.into_iter().chain(now).collect());
@@ -301,9 +311,10 @@ impl Instruments {
     /// that it could make nothing of it, and the words of the run before may still be needed. Not where
     /// joules are lost: the next report begins another epoch, and there is nothing more to say in this.
     fn note_words(&mut self, at: Moment, synced: bool) {
-        let taken = self.upstream.borrow().energy_reports > self.taken_before;
-        if !taken
+        let taken = self.upstream.borrow().energy_reports.saturating_sub(self.taken_before);
+        if taken < self.taken_needed
             || self.lost_unreported
+            || self.elsewhere
             || self.metering.as_ref().is_none_or(|known| known.words.is_none())
         {
             return;
@@ -327,7 +338,8 @@ impl Instruments {
         }
         let before = std::mem::replace(&mut self.reported_to, now_to);
         let pool_of = |to: &Option<(String, String)>| to.as_ref().map(|(pool, _)| pool.clone());
-        let elsewhere = before.is_some() && pool_of(&before) != pool_of(&self.reported_to);
+        let moved = before.is_some() && pool_of(&before) != pool_of(&self.reported_to);
+        let elsewhere = std::mem::take(&mut self.elsewhere) || moved;
         if std::mem::take(&mut self.lost_unreported) || elsewhere {
             self.epoch = at.unix.get().max(self.epoch.saturating_add(1));
         }

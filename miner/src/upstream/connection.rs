@@ -461,7 +461,11 @@ impl Conversation<'_> {
         self.stage = Stage::Authorized;
         tracing::info!("{}: {} is authorized", self.pool.url, self.pool.user);
         let now = self.upstream.clock.elapsed();
-        self.upstream.status.send_modify(|status| status.connected_at = Some(now));
+        let mines_for = self.upstream.settings.pools[self.index].url.to_string();
+        self.upstream.status.send_modify(|status| {
+            status.connected_at = Some(now);
+            status.mines_for = Some(mines_for);
+        });
         if self.report_every.is_some() {
             self.report().await;
         }

@@ -138,6 +138,8 @@ pub struct Status {
     pub pool: String,
     /// The user name there.
     pub user: String,
+    /// The configured pool that let us in last, wherever it has sent us.
+    pub mines_for: Option<String>,
     /// When the present connection was authorized, on the monotonic clock.
     pub connected_at: Option<Duration>,
     /// The share difficulty of the present work.
@@ -170,6 +172,7 @@ impl Status {
             phase: Phase::Connecting,
             pool: String::new(),
             user: String::new(),
+            mines_for: None,
             connected_at: None,
             difficulty: None,
             network_difficulty: None,

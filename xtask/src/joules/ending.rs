@@ -7,7 +7,6 @@
 //! Units: microjoules where no name says otherwise.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use crate::demo::decimal::Decimal;
 use crate::demo::{exposition, ledger};
@@ -35,6 +34,8 @@ pub(crate) struct Told {
     pub(crate) reports: Vec<Report>,
     /// The miner's lives, and what its counter has shown.
     pub(crate) miner: (Vec<Life>, Vec<Shown>),
+    /// The seconds of its meter's gap that the pool showed after each but the last.
+    pub(crate) gaps: Vec<f64>,
     /// The agent's from its first to its last, and what its plug has answered.
     pub(crate) agent: (Life, Vec<Shown>),
 }
@@ -45,8 +46,8 @@ pub(crate) struct Ending {
     miner: Account,
     farm: Account,
     rows: [Row; 2],
-    /// The time that the miner was not there, at least.
-    away: Duration,
+    /// The seconds that the miner was not there, at least, each time.
+    away: Vec<f64>,
     reports: usize,
     refused: Vec<String>,
     tool: bool,
@@ -89,7 +90,7 @@ impl Told {
     }
 
     fn agree(self, tool: bool) -> Result<Ending, String> {
-        let Self { rows: [miner_row, farm_row], metrics, reports, miner, agent } = self;
+        let Self { rows: [miner_row, farm_row], metrics, reports, miner, gaps, agent } = self;
         let (miner_row, farm_row) = (miner_row?, farm_row?);
         for (row, worker) in [(&miner_row, MINER), (&farm_row, FARM)] {
             let meter = row.meter()?.id.as_str();
@@ -113,8 +114,8 @@ impl Told {
                 ));
             }
         }
-        gaps(&farm_row, Duration::ZERO)?;
-        gaps(&miner_row, away)?;
+        no_gap(&farm_row)?;
+        gaps_of_kills(&away, &gaps)?;
         let refused = |report: &Report| match &report.verdict {
             Verdict::Refused(why) => Some(format!("{}: {why}", report.worker)),
             Verdict::Open | Verdict::Taken => None,
@@ -148,24 +149,33 @@ fn account(
     ))
 }
 
-/// The time from the end of each life to the beginning of the next.
-fn away(lives: &[Life]) -> Duration {
-    lives.windows(2).map(|two| two[1].started.saturating_duration_since(two[0].ended)).sum()
+/// The seconds from the end of each life to the beginning of the next.
+fn away(lives: &[Life]) -> Vec<f64> {
+    let each = lives.windows(2).map(|two| two[1].started.saturating_duration_since(two[0].ended));
+    each.map(|away| away.as_secs_f64()).collect()
 }
 
-/// Whether the pool shows the time that nothing accounts for: at least that for which the miner was
-/// away, and none where nothing is lost.
-fn gaps(row: &Row, away: Duration) -> Result<(), String> {
-    let (worker, found) = (&row.name, row.meter()?.gap_seconds);
-    let expected = away.as_secs_f64();
-    if away.is_zero() && found > 0.0 {
-        return Err(format!("{worker}: no gap is expected, and {found} s are shown"));
+/// Where nothing is lost there is no gap.
+fn no_gap(row: &Row) -> Result<(), String> {
+    let found = row.meter()?.gap_seconds;
+    if found > 0.0 {
+        return Err(format!("{}: no gap is expected, and {found} s are shown", row.name));
     }
-    if found < expected {
-        return Err(format!(
-            "{worker}: a gap of {expected:.3} s at least is expected, for which it was away, and \
-             {found} s are shown"
-        ));
+    Ok(())
+}
+
+/// Whether the pool's gap of the miner's meter, as it was shown after each time that it was away, has
+/// grown by so much at least.
+fn gaps_of_kills(away: &[f64], shown: &[f64]) -> Result<(), String> {
+    let before = std::iter::once(&0.0).chain(shown);
+    for ((expected, shown), before) in away.iter().zip(shown).zip(before) {
+        let found = shown - before;
+        if found < *expected {
+            return Err(format!(
+                "{MINER}: a gap of {expected:.3} s at least is expected, for which it was away after a \
+                 kill, and {found:.3} s more are shown"
+            ));
+        }
     }
     Ok(())
 }
@@ -191,12 +201,12 @@ impl Ending {
             line("", format!("{} J/TH, of its own figures", ratio(row)));
         }
         let wraps = tree::wraps(self.miner.from, self.miner.to);
-        line("", format!("{MINER}'s counter wrapped {wraps} times"));
+        line("wraps", format!("{wraps}, of {MINER}'s counter"));
         for loss in &self.miner.losses {
             line("lost at a kill", format!("{} of {} J", joules(loss.joules), joules(loss.most)));
         }
         let shown = self.rows[0].meters.iter().map(|meter| meter.gap_seconds).sum::<f64>();
-        line("gap shown", format!("{shown:.3} s, away {:.3} s", self.away.as_secs_f64()));
+        line("gap shown", format!("{shown:.3} s, away {:.3} s", self.away.iter().sum::<f64>()));
         let checked = if self.tool { "agent, miner, pool" } else { "not checked" };
         line("promtool", checked.to_owned());
         line("ledger", "verified from its event log".to_owned());
@@ -210,15 +220,20 @@ fn ratio(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock;
 
     #[test]
-    fn the_time_away_is_summed_over_lives() {
+    fn a_gap_is_held_against_each_time_away_and_none_makes_up_for_another() {
         let begun = clock::now();
         let at = |second| begun + Duration::from_secs(second);
         let life = |started, ended| Life { started: at(started), ended: at(ended) };
-        assert_eq!(away(&[life(0, 5), life(7, 9), life(10, 11)]), Duration::from_secs(3));
-        assert_eq!(away(&[life(0, 5)]), Duration::ZERO);
+        let away = away(&[life(0, 5), life(7, 9), life(10, 11)]);
+        assert_eq!(away, [2.0, 1.0]);
+        gaps_of_kills(&away, &[2.5, 3.5]).unwrap();
+        let why = gaps_of_kills(&away, &[9.0, 9.008]).unwrap_err();
+        assert!(why.contains("1.000 s at least") && why.contains("0.008 s more"), "{why}");
     }
 }

@@ -86,7 +86,10 @@ impl Row {
         follows(ratio).map_err(|why| format!("{worker}: {why}"))?;
         for Window { window, joules, hashes, joules_per_terahash } in &self.windows {
             let ratio = (joules.as_ref(), hashes.as_ref(), joules_per_terahash.as_ref());
-            follows(ratio).map_err(|why| format!("{worker}, window {window}: {why}"))?;
+            // A window is empty until a report of this pool's life has gone on from another.
+            if ratio != (None, None, None) {
+                follows(ratio).map_err(|why| format!("{worker}, window {window}: {why}"))?;
+            }
         }
         Ok(())
     }
@@ -133,6 +136,7 @@ mod tests {
     fn a_row_that_does_not_is_told_with_both_figures() {
         for (from, to, says) in [
             (r#"h":"59894.580848"}]"#, r#"h":"59894.580849"}]"#, "window 10m: 59894.580848 J/TH"),
+            (r#"h":"59894.580848"}]"#, r#"h":null}]"#, "window 10m: Some"),
             (r#"h":"59894.580848"},"#, r#"h":"1"},"#, "it says 1"),
             (r#"joules":"12.345678","covered"#, r#"joules":"12.345679","covered"#, "12.345678 J"),
             ("true", "false", "does not count"),

@@ -48,6 +48,8 @@ pub(crate) struct Scene<'a> {
     begun: Instant,
     /// The miner's lives that are over.
     lives: Vec<Life>,
+    /// The seconds of its meter's gap that the pool showed after each of them.
+    gaps: Vec<f64>,
     miner_started: Instant,
     agent_started: Instant,
     interrupt: &'a Interrupt,
@@ -86,6 +88,7 @@ impl<'a> Scene<'a> {
             random,
             begun,
             lives,
+            gaps: Vec::new(),
             miner_started,
             agent_started,
             interrupt,
@@ -136,7 +139,12 @@ impl<'a> Scene<'a> {
             Event::Answer => self.lose_an_answer()?,
             Event::Everything => self.kill_everything()?,
         }
-        self.balance(&event.to_string())
+        self.balance(&event.to_string())?;
+        if event.kills_the_miner() {
+            let row = self.row(MINER).map_err(Failure::new)?;
+            self.gaps.push(row.meter().map_err(Failure::new)?.gap_seconds);
+        }
+        Ok(())
     }
 
     fn lose_an_answer(&mut self) -> Result<(), Failure> {
@@ -190,6 +198,7 @@ impl<'a> Scene<'a> {
             metrics: self.programs.metrics(Which::Pool)?,
             reports: self.tap.reports(),
             miner: (self.lives.clone(), self.tree.history().all()),
+            gaps: self.gaps.clone(),
             agent: (agent, self.plug.answered().all()),
         };
         self.programs.stop(Which::Pool, self.interrupt)?;

@@ -12,7 +12,14 @@ fn secs(seconds: u64) -> Duration {
 
 fn wiring() -> Wiring {
     let id = MeterId::new("rig-1").unwrap();
-    Wiring { id, interval: secs(10), scope: None, calibration: None }
+    Wiring {
+        id,
+        place: "a plug at 192.0.2.1".to_owned(),
+        interval: secs(10),
+        most: MilliWatts::from_watts(25_000),
+        scope: None,
+        calibration: None,
+    }
 }
 
 fn figure(quantity: Quantity) -> Figure {
@@ -101,9 +108,130 @@ fn another_firmware_and_another_scope_are_told() {
     };
     assert_eq!(meter.take(&with("1", Scope::Rig), secs(0)).new_firmware, None);
     let taken = meter.take(&with("2", Scope::Rig), secs(10));
-    assert_eq!((taken.new_firmware.as_deref(), taken.scope_changed), (Some("2"), false));
+    assert_eq!((taken.new_firmware.as_deref(), taken.changed), (Some("2"), None));
     assert_eq!(meter.take(&power(100), secs(20)).new_firmware, None, "it did not say");
-    assert!(meter.take(&with("2", Scope::Device), secs(30)).scope_changed);
+    let taken = meter.take(&with("2", Scope::Device), secs(30));
+    assert_eq!(taken.changed.as_deref(), Some("its scope was rig and is device"));
+    assert_eq!(taken.step, Step::NewEpoch { length: secs(10) });
+}
+
+/// What was used while it was changed is a gap, and the total goes on: over a restart as well.
+#[test]
+fn another_device_under_the_same_name_adds_nothing_that_never_flowed() {
+    let serial = |number: &str, microjoules| {
+        let mut answer = energy(microjoules, 100);
+        answer.identity.serial = Some(number.to_owned());
+        answer
+    };
+    let mut meter = DeviceMeter::new(wiring());
+    meter.take(&serial("A", 5_000_000), secs(0));
+    meter.take(&serial("A", 1_005_000_000), secs(10));
+    let kept = meter.kept().unwrap();
+    let mut meter = DeviceMeter::resume(wiring(), kept.clone());
+    let taken = meter.take(&serial("B", 9_000_000_000), secs(200));
+    assert_eq!(taken.changed.as_deref(), Some("the device's number was A and is B"));
+    assert_eq!(taken.step, Step::NewEpoch { length: secs(190) });
+    meter.take(&serial("B", 9_500_000_000), secs(210));
+    assert_eq!(meter.total(), MicroJoules::new(1_500_000_000));
+    assert_eq!(meter.lost()[&GapReason::Reset], secs(190));
+    // One that says no number and has gone on by more than goes through it.
+    let mut meter = DeviceMeter::resume(wiring(), kept.clone());
+    let step = meter.take(&energy(9_000_000_000_000, 100), secs(200)).step;
+    assert_eq!(step, Step::Gap { reason: GapReason::Implausible, length: secs(190) });
+    // One whose owner says that it is another.
+    let elsewhere = Wiring { place: "a plug at 192.0.2.2".to_owned(), ..wiring() };
+    let mut meter = DeviceMeter::resume(elsewhere, kept);
+    assert!(meter.take(&serial("A", 1_105_000_000), secs(20)).changed.is_some());
+    assert_eq!(meter.total(), MicroJoules::new(1_000_000_000));
+}
+
+#[test]
+fn a_meter_that_has_not_answered_yet_keeps_what_it_had() {
+    let mut meter = DeviceMeter::new(wiring());
+    meter.take(&energy(5_000_000, 100), secs(0));
+    meter.take(&energy(15_000_000, 100), secs(10));
+    let kept = meter.kept().unwrap();
+    let mut silent = DeviceMeter::resume(wiring(), kept.clone());
+    silent.failed(GapReason::ReadError, secs(20));
+    assert_eq!(silent.kept(), Some(kept));
+}
+
+#[test]
+fn a_device_that_started_again_may_have_begun_its_count_anew() {
+    let up =
+        |seconds, microjoules| Telemetry { uptime: Some(secs(seconds)), ..energy(microjoules, 1) };
+    let mut meter = DeviceMeter::new(wiring());
+    meter.take(&up(1_000, 5_000_000), secs(0));
+    meter.take(&up(1_010, 15_000_000), secs(10));
+    // Three hours later it has been up for one, and shows more than before.
+    let step = meter.take(&up(3_600, 25_000_000), secs(10_810)).step;
+    assert_eq!(step, Step::NewEpoch { length: secs(10_800) });
+    assert_eq!(meter.total(), MicroJoules::new(10_000_000));
+}
+
+#[test]
+fn the_figure_that_counts_is_held_to_and_a_counter_goes_before_power() {
+    let named = |field: &str, watts| {
+        let mut answer = power(watts);
+        answer.figures[0].field = field.to_owned();
+        answer
+    };
+    let mut meter = DeviceMeter::new(wiring());
+    meter.take(&named("Power_RT", 3_000), secs(0));
+    // Another field alone, once: a failed reading, which the next makes good.
+    let step = meter.take(&named("Power", 5_000), secs(10)).step;
+    assert_eq!(step, Step::Gap { reason: GapReason::Malformed, length: secs(10) });
+    meter.take(&named("Power_RT", 3_000), secs(20));
+    assert_eq!(meter.total(), MicroJoules::new(60_000_000_000));
+    // For good: it is turned to, with a gap.
+    meter.take(&named("Power", 5_000), secs(40));
+    let taken = meter.take(&named("Power", 5_000), secs(60));
+    assert!(taken.changed.unwrap().contains("Power_RT"));
+    meter.take(&named("Power", 5_000), secs(70));
+    assert_eq!(meter.total(), MicroJoules::new(110_000_000_000));
+    // A counter that was missing at first takes over, and the total goes on.
+    let taken = meter.take(&energy(7, 100), secs(80));
+    assert!(taken.changed.is_some(), "{taken:?}");
+    meter.take(&energy(1_000_007, 100), secs(90));
+    assert_eq!(meter.total(), MicroJoules::new(110_001_000_000));
+    assert_eq!(meter.lost()[&GapReason::Reset], secs(50));
+}
+
+#[test]
+fn wide_steps_are_part_of_what_an_hour_may_be_off() {
+    let mut meter = DeviceMeter::new(wiring());
+    let wide = |watts| {
+        let step = MicroJoules::new(360_000_000_000);
+        let total = MicroJoules::new(720_000_000_000);
+        let counter = figure(Quantity::Energy { total, step });
+        answer(vec![counter, figure(Quantity::Power(MilliWatts::from_watts(watts)))])
+    };
+    meter.take(&wide(3_000), secs(0));
+    // 360 kJ in an hour's 10.8 MJ.
+    assert_eq!(meter.uncertainty_ppm(), 50_000 + 33_333);
+    meter.take(&wide(50), secs(10));
+    assert_eq!(meter.uncertainty_ppm(), PPM);
+}
+
+#[test]
+fn a_calibration_holds_for_its_firmware_alone() {
+    let calibration = Calibration {
+        firmware: Some("1".to_owned()),
+        ..Calibration::of_parts(1.5, 0.0, 0.01, 0.02)
+    };
+    let mut meter = DeviceMeter::new(Wiring { calibration: Some(calibration), ..wiring() });
+    let with = |firmware: &str| {
+        let mut answer = power(100);
+        answer.identity.firmware = Some(firmware.to_owned());
+        answer
+    };
+    meter.take(&with("1"), secs(0));
+    assert_eq!(meter.power(), Some(MilliWatts::from_watts(150)));
+    assert_eq!(meter.spec().unwrap().tier, Tier::METERED);
+    let taken = meter.take(&with("2"), secs(10));
+    assert_eq!(meter.power(), Some(MilliWatts::from_watts(100)));
+    assert_eq!(meter.spec().unwrap().tier, Tier::DEVICE_REPORTED);
+    assert!(matches!(taken.step, Step::NewEpoch { .. }));
 }
 
 #[test]

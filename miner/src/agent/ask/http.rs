@@ -1,7 +1,7 @@
 //! HTTP, plain or over TLS, a connection for each question.
 //!
-//! Of logins there are Basic, a bearer's token where there is a password and no user, and Digest with
-//! SHA-256 (RFC 7616) where the device asks for it, as Shelly's do. A redirection is not followed: a
+//! Of logins there are a bearer's token, where there is a password and no user, and, where the device
+//! asks for them, Basic and Digest with SHA-256 (RFC 7616), as Shelly's do. A redirection is not followed: a
 //! device that sends us elsewhere is not the one that was configured.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,21 +17,30 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{ANSWER_MAX, AskError, Place, connect_to, endless};
 use crate::upstream::tls::Tls;
 
-/// The body of the answer to a GET, or to a POST where there is a body to send.
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    /// How it wants us to log in.
+    challenge: Option<String>,
+    body: Vec<u8>,
+}
+
+/// The body of the answer to a GET, or to a POST where there is a body to send. A password goes out only
+/// where it is asked for, in the way that is asked for.
 pub(super) async fn ask(
     tls: &Tls,
     place: &Place,
     path: &str,
     body: Option<&str>,
 ) -> Result<Vec<u8>, AskError> {
-    let first = send(tls, place, path, body, plain_login(place)).await?;
-    let challenge = first.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
-    let digest = challenge
-        .filter(|_| first.status() == StatusCode::UNAUTHORIZED)
-        .and_then(|challenge| digest_login(place, method(body).as_str(), path, challenge));
-    match digest {
-        Some(login) => content(send(tls, place, path, body, Some(login)).await?).await,
-        None => content(first).await,
+    let first = send(tls, place, path, body, bearer(place)).await?;
+    let login = match first.status {
+        StatusCode::UNAUTHORIZED => login(place, method(body).as_str(), path, &first),
+        _ => None,
+    };
+    match login {
+        Some(login) => content(send(tls, place, path, body, Some(login)).await?),
+        None => content(first),
     }
 }
 
@@ -45,11 +54,14 @@ async fn send(
     path: &str,
     body: Option<&str>,
     login: Option<String>,
-) -> Result<Response<hyper::body::Incoming>, AskError> {
+) -> Result<Answer, AskError> {
+    // An address of version 6 stands in brackets.
+    let host =
+        if place.host.contains(':') { format!("[{}]", place.host) } else { place.host.clone() };
     let mut request = Request::builder()
         .method(method(body))
         .uri(path)
-        .header(HOST, format!("{}:{}", place.host, place.web_port));
+        .header(HOST, format!("{host}:{}", place.web_port));
     if body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");
     }
@@ -70,26 +82,16 @@ async fn send(
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<Response<hyper::body::Incoming>, AskError> {
+) -> Result<Answer, AskError> {
     let odd = |error: hyper::Error| AskError::Odd(format!("this is no HTTP: {error}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(odd)?;
+    // The connection is driven beside us, and ends with this set.
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(connection);
     let answer = sender.send_request(request).await.map_err(odd)?;
-    // The body comes by the connection, which ends with it or with our patience.
-    tasks.detach_all();
-    Ok(answer)
-}
-
-async fn content(answer: Response<hyper::body::Incoming>) -> Result<Vec<u8>, AskError> {
     let status = answer.status();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            return Err(AskError::Denied(format!("HTTP {status}")));
-        }
-        status if !status.is_success() => return Err(AskError::Odd(format!("HTTP {status}"))),
-        _ => {}
-    }
+    let challenge = answer.headers().get(WWW_AUTHENTICATE);
+    let challenge = challenge.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
     let cut = |error: Box<dyn std::error::Error + Send + Sync>| {
         if error.is::<http_body_util::LengthLimitError>() {
@@ -98,16 +100,42 @@ async fn content(answer: Response<hyper::body::Incoming>) -> Result<Vec<u8>, Ask
             AskError::Lost(format!("its answer broke off: {error}"))
         }
     };
-    Ok(body.map_err(cut)?.to_bytes().to_vec())
+    Ok(Answer { status, challenge, body: body.map_err(cut)?.to_bytes().to_vec() })
 }
 
-/// The login that is sent unasked.
-fn plain_login(place: &Place) -> Option<String> {
-    let password = place.password.as_ref()?.expose();
-    Some(match &place.user {
-        Some(user) => format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))),
-        None => format!("Bearer {password}"),
-    })
+fn content(answer: Answer) -> Result<Vec<u8>, AskError> {
+    match answer.status {
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Err(AskError::Denied(format!("HTTP {status}")))
+        }
+        status if !status.is_success() => Err(AskError::Odd(format!("HTTP {status}"))),
+        _ => Ok(answer.body),
+    }
+}
+
+/// A token, which is all that there is to send: whoever takes one does not ask for it.
+fn bearer(place: &Place) -> Option<String> {
+    let token = place.password.as_ref().filter(|_| place.user.is_none())?;
+    Some(format!("Bearer {}", token.expose()))
+}
+
+/// The login that an answer asks for, or Basic where it does not say.
+fn login(place: &Place, method: &str, path: &str, answer: &Answer) -> Option<String> {
+    match answer.challenge.as_deref() {
+        Some(challenge) if is(challenge, "Digest") => digest_login(place, method, path, challenge),
+        Some(challenge) if !is(challenge, "Basic") => None,
+        Some(_) | None => basic_login(place),
+    }
+}
+
+fn is(challenge: &str, scheme: &str) -> bool {
+    let word = challenge.trim().split(' ').next().unwrap_or_default();
+    word.eq_ignore_ascii_case(scheme)
+}
+
+fn basic_login(place: &Place) -> Option<String> {
+    let (user, password) = (place.user.as_ref()?, place.password.as_ref()?.expose());
+    Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))))
 }
 
 /// The answer to a Digest challenge with SHA-256; `None` where it is none that we can answer.
@@ -160,9 +188,22 @@ mod tests {
     #[test]
     fn logins_are_written_as_the_standards_say() {
         // RFC 7617 has this one.
-        let login = plain_login(&place(Some("Aladdin"))).unwrap();
-        assert_eq!(login, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        assert_eq!(plain_login(&place(None)).unwrap(), "Bearer open sesame");
+        let asks = |challenge: Option<&str>| Answer {
+            status: StatusCode::UNAUTHORIZED,
+            challenge: challenge.map(str::to_owned),
+            body: Vec::new(),
+        };
+        let aladdin = place(Some("Aladdin"));
+        for challenge in [None, Some("Basic realm=\"a\""), Some("basic")] {
+            let login = login(&aladdin, "GET", "/", &asks(challenge)).unwrap();
+            assert_eq!(login, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        }
+        // Never in clear to who offers better, and not at all to who asks for what we cannot do.
+        for challenge in ["Digest realm=\"a\", nonce=\"b\", algorithm=MD5", "Negotiate"] {
+            assert_eq!(login(&aladdin, "GET", "/", &asks(Some(challenge))), None);
+        }
+        assert_eq!(bearer(&place(None)).unwrap(), "Bearer open sesame");
+        assert_eq!(bearer(&aladdin), None);
     }
 
     #[test]

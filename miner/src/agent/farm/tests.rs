@@ -21,6 +21,7 @@ struct Bench {
 
 fn config(names: &[&str]) -> Config {
     let device = |name: &&str| Device { worker: Some(WORKER.to_owned()), ..entry(name, 0).device };
+
     Config {
         pool: None,
         devices: names.iter().map(device).collect(),
@@ -170,22 +171,98 @@ fn a_total_that_is_not_on_disk_is_not_reported() {
     farm.report().unwrap();
 }
 
+/// Saved by another's report or a clean stop while its device is off.
+#[test]
+fn a_meter_that_is_off_at_a_restart_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&["plug"]);
+    let mut farm = bench(&folder, &config);
+    farm.hear(0, 0, counter(1_000));
+    farm.hear(0, 60, counter(4_000));
+    let (epoch, _) = only(&farm.report().unwrap());
+    drop(farm);
+    let mut farm = bench(&folder, &config);
+    farm.fail(0, 90);
+    assert!(farm.farm.save());
+    drop(farm);
+    let mut farm = bench(&folder, &config);
+    farm.hear(0, 600, counter(5_000));
+    assert_eq!(only(&farm.report().unwrap()), (epoch, MicroJoules::new(4_000_000_000)));
+}
+
+/// A plug that was another rig's for a week, and is back.
+#[test]
+fn what_was_counted_for_others_meanwhile_is_not_counted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = config(&["plug"]);
+    let mut farm = bench(&folder, &ours);
+    farm.hear(0, 0, counter(0));
+    let (epoch, _) = only(&farm.report().unwrap());
+    drop(farm);
+    let mut others = ours.clone();
+    others.devices[0].worker = Some("addr.other".to_owned());
+    let mut farm = bench(&folder, &others);
+    farm.hear(0, 100, counter(50_000));
+    assert!(farm.farm.reports(vec!["addr.other".to_owned()])[0].1.is_ok());
+    drop(farm);
+    let mut farm = bench(&folder, &ours);
+    farm.hear(0, 200, counter(100_000));
+    assert!(only(&farm.report().unwrap()).0 > epoch);
+}
+
+#[test]
+fn other_meters_than_before_are_another_series() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&["plug", "asic"]);
+    let mut farm = bench(&folder, &config);
+    farm.hear(0, 0, counter(5));
+    farm.hear(1, 0, counter(5));
+    let epoch = farm.report().unwrap().report().meters[0].epoch;
+    drop(farm);
+    config.devices[1].counts = false;
+    let mut farm = bench(&folder, &config);
+    farm.hear(0, 60, counter(65));
+    assert!(only(&farm.report().unwrap()).0 > epoch);
+}
+
+#[test]
+fn claims_are_of_all_that_mines_or_of_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&["plug", "asic-a", "asic-b"]);
+    for device in &mut config.devices[1..] {
+        device.interface =
+            energy::device::interface::Interface::named("luxos", <_>::default()).unwrap();
+        device.counts = false;
+    }
+    let mut farm = bench(&folder, &config);
+    let claims = |rate| Telemetry { claimed_hashes_per_second: rate, ..watts(3_000) };
+    for seconds in [0, 30] {
+        farm.hear(0, seconds, counter(seconds));
+        farm.hear(1, seconds, claims(Some(100)));
+        farm.hear(2, seconds, claims(Some(50)));
+    }
+    let hashes = farm.report().unwrap().report().hashes.unwrap();
+    assert_eq!(hashes.total, Hashes::new(30 * 150), "what counts for nothing claims all the same");
+    farm.hear(2, 60, claims(None));
+    assert_eq!(farm.report().unwrap().report().hashes, None);
+}
+
 #[test]
 fn a_report_waits_for_the_answers_that_it_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let mut farm = bench(&folder, &config(&["psu-a", "psu-b"]));
     farm.hear(0, 0, counter(5));
     farm.hear(1, 0, counter(5));
-    let (reply, mut answer) = oneshot::channel();
+    let (reply, mut answers) = mpsc::channel(4);
     farm.farm.begin(Asked { workers: vec![WORKER.to_owned()], reply });
     farm.farm.answer_who_waited();
-    assert!(answer.try_recv().is_err());
+    assert!(answers.try_recv().is_err());
     farm.hear(0, 60, counter(65));
     farm.farm.answer_who_waited();
-    assert!(answer.try_recv().is_err());
+    assert!(answers.try_recv().is_err());
     farm.fail(1, 61);
     farm.farm.answer_who_waited();
     // It failed, and so there is none: but nobody waits for ever.
-    let reports = answer.try_recv().unwrap();
-    assert!(reports[0].1.as_ref().unwrap_err().contains("psu-b"));
+    let (_, report) = answers.try_recv().unwrap();
+    assert!(report.unwrap_err().contains("psu-b"));
 }

@@ -45,7 +45,7 @@ fn defaults_are_those_that_the_shipped_file_shows() {
     assert!(bare.pool.is_none() && bare.sites.is_empty());
     let (shown, _) = read_text(&format!(
         "[agent]\ninterval_seconds = 30\npatience_seconds = 5\nstate = \"wattproof-agent.json\"\n\
-         listen = \"127.0.0.1:4069\"\n{DEVICE}port = 80\nchannel = 0\ntls = false\ncounts = true\n"
+         listen = \"127.0.0.1:4069\"\n{DEVICE}port = 80\nchannel = 0\ntls = false\n"
     ))
     .unwrap();
     assert_eq!(format!("{bare:?}"), format!("{shown:?}"));
@@ -90,6 +90,16 @@ fn every_mistake_is_named() {
         (&format!("{DEVICE}tls_fingerprint = \"{}\"\n", "0".repeat(64)), "tls = true"),
         (&format!("{DEVICE}calibration = {{ slope = 9.0 }}\n"), "calibration.slope"),
         (
+            &format!(
+                "{DEVICE}calibration = {{ slope = 1.1, residual = 0.01, reference = 0.02 }}\n"
+            ),
+            "only what a mining device says",
+        ),
+        (
+            "[[device]]\nname = \"a\"\ndriver = \"luxos\"\nhost = \"h\"\ntls = true\n",
+            "not asked over HTTP",
+        ),
+        (
             &format!("{DEVICE}[[site]]\nname = \"s\"\nmeter = \"a\"\ndevices = [\"a\"]\n"),
             "not behind itself",
         ),
@@ -99,7 +109,14 @@ fn every_mistake_is_named() {
         assert!(told.contains(named), "{named} is not in {told}");
     }
     let many: String = (0..=METERS_OF_A_WORKER)
-        .map(|n| DEVICE.replace("\"a\"", &format!("\"a{n}\"")) + "worker = \"w\"\n")
+        .map(|n| DEVICE.replace("\"a\"", &format!("\"a{n}\"")) + "worker = \"w\"\ncounts = true\n")
         .collect();
     assert!(mistakes(&many).contains("64 at most"));
+    let two = format!(
+        "{DEVICE}worker = \"w\"\ncounts = true\n{}worker = \"w\"\n",
+        DEVICE.replace("\"a\"", "\"b\"")
+    );
+    assert!(mistakes(&two).contains("counts = true or false in b"), "{}", mistakes(&two));
+    assert!(read_text(&format!("{two}counts = true\n")).is_ok());
+    assert!(read_text(&format!("{two}counts = false\n")).is_ok());
 }
