@@ -51,6 +51,13 @@ const PORTABLE_KERNELS: &[&str] = &[
     "--", "--cfg", "force_portable", "--deny", "warnings",
 ];
 
+/// What is only there with the miner's feature; nothing is built but what it takes to check that.
+#[rustfmt::skip]
+const WITH_ASIC_RS: &[&str] = &[
+    "clippy", "--package", "miner", "--features", "asic-rs", "--lib", "--tests",
+    "--", "--deny", "warnings",
+];
+
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "format",
@@ -65,6 +72,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: |_| {
             cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])
         },
+    },
+    Step {
+        name: "lints with asic-rs",
+        needs: &[Need::Component("clippy")],
+        wants: &[],
+        run: |_| cargo(WITH_ASIC_RS, &[]),
     },
     Step {
         name: "portable kernels",
