@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use config::Secret;
 
+use crate::agent::discover::network::Network;
 use crate::cpus::THREADS_MAX;
 use crate::error::Failure;
 
@@ -136,18 +137,26 @@ pub struct OutputArgs {
 
 /// What to read and report.
 #[derive(Debug, Clone, Args)]
+#[command(group(clap::ArgGroup::new("printed").args(["once", "discover"])))]
 pub struct AgentArgs {
     /// The agent's configuration file (TOML)
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(short = 'c', long = "config", value_name = "FILE", required_unless_present = "discover")]
+    pub config: Option<PathBuf>,
+    /// Look for devices on a private network of at most a /20, such as 10.0.0.0/24, and print their
+    /// entries for the file; several are looked through in this order
+    #[arg(long, value_name = "NETWORK", conflicts_with_all = ["config", "check"])]
+    pub discover: Vec<Network>,
+    /// With --discover: seconds that an address may take over each question
+    #[arg(long, default_value_t = 1.0, value_name = "S", requires = "discover", value_parser = patience)]
+    pub patience: f64,
     /// Ask every device once, print what each answered, and end; exit status 1 if one gave no figure
     #[arg(long)]
     pub once: bool,
     /// Only read the file, and print every key in force or every mistake
     #[arg(long, conflicts_with = "once")]
     pub check: bool,
-    /// With --once: print one JSON object
-    #[arg(long, requires = "once")]
+    /// With --once or --discover: print one JSON object
+    #[arg(long, requires = "printed")]
     pub json: bool,
     /// Print warnings only
     #[arg(short = 'q', long)]
@@ -235,6 +244,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn patience(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=60.0).contains(&seconds) => Ok(seconds),
+        Ok(_) | Err(_) => Err("a number of seconds from 0.1 to 60".to_owned()),
+    }
+}
+
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(minutes) if (0.01..=1440.0).contains(&minutes) => Ok(minutes),
@@ -296,6 +312,11 @@ mod tests {
             ("m bench --threads 0", "--threads"),
             ("m bench --threads 1025", "1..=1024"),
             ("m -O a:b -u c", "--user"),
+            ("m agent --once", "--config"),
+            ("m agent --discover 10.0.0.0/24 -c f", "--config"),
+            ("m agent -c f --json", "--once"),
+            ("m agent --discover 8.8.8.0/24", "strangers"),
+            ("m agent --discover 10.0.0.0/19", "/20"),
             ("m mine", "mine"),
         ] {
             let failure = parsed(line).unwrap_err();
@@ -304,6 +325,15 @@ mod tests {
             assert!(text.contains(named), "{line}: {text}");
             assert!(!text.contains('\n') && !text.starts_with("error"), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_looks_for_devices_wants_no_file() {
+        let line = "m agent --discover 10.0.0.0/24 --discover 192.168.1.9 --patience 0.5 --json";
+        let Some(Command::Agent(args)) = cli(line).command else { panic!("no agent") };
+        assert_eq!((args.discover.len(), args.config, args.json), (2, None, true));
+        assert!(cli("m agent -c f --once --json").command.is_some());
+        assert!(cli("m agent -c f").command.is_some());
     }
 
     #[test]

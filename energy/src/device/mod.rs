@@ -27,6 +27,7 @@ pub mod bitaxe;
 pub mod braiins;
 pub mod driver;
 pub mod epic;
+pub mod identify;
 pub mod interface;
 pub mod luxos;
 pub mod meter;

@@ -5,8 +5,8 @@
 //! over the network), [`energy::device`] (what the answer means), [`poller`] (each device is asked in
 //! turn), [`farm`] (what it adds up to, and what is signed of it), [`store`] (kept over restarts),
 //! [`link`] (to the pool). [`sites`] holds a site's meter against the sum of its rigs, [`show`] shows
-//! everything, [`once`] prints one answer of each device, and [`calibrate`] holds a device against a
-//! plug.
+//! everything, [`once`] prints one answer of each device, [`calibrate`] holds a device against a plug,
+//! and [`discover`] looks for devices on a network.
 //!
 //! What it deliberately does not do: change anything on a device, follow one to another address, or
 //! fill a gap. Units: microjoules, milliwatts; times on the agent's own axis ([`store::Axis`]), which
@@ -14,6 +14,7 @@
 
 pub mod ask;
 pub mod calibrate;
+pub mod discover;
 pub mod farm;
 pub mod link;
 pub mod once;

@@ -20,7 +20,7 @@ use super::poller::{AT_A_TIME, Poller};
 use super::settings::{self, Config};
 use super::show::Show;
 use super::store::Store;
-use super::{calibrate, once};
+use super::{calibrate, discover, once};
 use crate::cli::{AgentArgs, CalibrateArgs};
 use crate::clock::Clock;
 use crate::commands::{environment, print, runtime};
@@ -42,7 +42,14 @@ const RESULTS: usize = 256;
 /// When the configuration is wrong, or something that the agent needs can't be had.
 pub fn run(args: &AgentArgs) -> Result<(), Failure> {
     let clock = Clock::start();
-    let (config, effective) = settings::load(&args.config, environment())?;
+    if !args.discover.is_empty() {
+        log::start(true, clock);
+        return runtime(RUNTIME_THREADS)?.block_on(Box::pin(discover::command(args)));
+    }
+    let Some(path) = &args.config else {
+        return Err(Failure::usage("agent: --config is missing"));
+    };
+    let (config, effective) = settings::load(path, environment())?;
     if args.check {
         return print(&effective.to_string());
     }

@@ -63,9 +63,19 @@ pub(crate) fn recorded(file: &str) -> Vec<u8> {
 impl Device {
     /// One that has an answer for each of these.
     pub(crate) fn start(speech: Speech, manner: Manner, answers: &[(&str, Vec<u8>)]) -> Self {
+        Self::start_at("127.0.0.1:0", speech, manner, answers)
+    }
+
+    /// One at a certain address of this machine.
+    pub(crate) fn start_at(
+        address: &str,
+        speech: Speech,
+        manner: Manner,
+        answers: &[(&str, Vec<u8>)],
+    ) -> Self {
         let book: Book =
             answers.iter().map(|(name, answer)| ((*name).to_owned(), answer.clone())).collect();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (ended, count) = (Arc::clone(&stop), Arc::clone(&asked));

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
+mod discovery;
+#[cfg(test)]
 mod figures;
 #[cfg(test)]
 mod hostile;

@@ -44,6 +44,22 @@ pub(super) async fn ask(
     }
 }
 
+/// The answer to a GET as it comes.
+#[cfg(feature = "asic-rs")]
+pub(super) async fn page(tls: &Tls, place: &Place, path: &str) -> Result<super::Page, AskError> {
+    let answer = send(tls, place, path, None, None).await?;
+    let header = |name: &str| {
+        let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let (challenge, location) = (header(WWW_AUTHENTICATE.as_str()), header("location"));
+    let (algorithm, status) = (header("algorithm"), answer.status().as_u16());
+    // Half a page says what it is too.
+    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+    let body = body.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+    Ok(super::Page { status, challenge, location, algorithm, body })
+}
+
 const fn method(body: Option<&str>) -> Method {
     if body.is_some() { Method::POST } else { Method::GET }
 }

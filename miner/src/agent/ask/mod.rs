@@ -121,6 +121,42 @@ impl Asker {
         let late = |_| AskError::Late(self.limit);
         timeout(self.limit, Box::pin(asking)).await.map_err(late)?
     }
+
+    /// Sees whether somebody listens there: connects, says nothing and hangs up.
+    ///
+    /// # Errors
+    /// Where nobody does, or not in time.
+    pub async fn knock(&self, place: &Place) -> Result<(), AskError> {
+        let late = |_| AskError::Late(self.limit);
+        timeout(self.limit, connect(place)).await.map_err(late)?.map(drop)
+    }
+
+    /// A page as it comes, whatever its status; nothing is followed.
+    ///
+    /// # Errors
+    /// Why there is none.
+    #[cfg(feature = "asic-rs")]
+    pub async fn page(&self, place: &Place, path: &str) -> Result<Page, AskError> {
+        let late = |_| AskError::Late(self.limit);
+        let asking = Box::pin(http::page(&self.tls, place, path));
+        timeout(self.limit, asking).await.map_err(late)?
+    }
+}
+
+/// A page with what stands around it.
+#[cfg(feature = "asic-rs")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Its HTTP status.
+    pub status: u16,
+    /// The login that it asks for, where it does.
+    pub challenge: String,
+    /// Where it would send us.
+    pub location: String,
+    /// The header `algorithm`, by which some firmware is known.
+    pub algorithm: String,
+    /// What it says.
+    pub body: Vec<u8>,
 }
 
 /// A connection to the device.
