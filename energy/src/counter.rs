@@ -143,7 +143,7 @@ pub struct Kept {
 impl Kept {
     /// The same for one that is metered by power from now on; of what it draws nothing is known yet.
     #[must_use]
-    pub(crate) fn as_power(self) -> integrator::Kept {
+    pub(crate) fn into_power(self) -> integrator::Kept {
         let Self { first_at, last_at, total, covered, lost, .. } = self;
         let half_picojoules = total.get().saturating_mul(integrator::HALF_PICOJOULES);
         integrator::Kept {

@@ -46,7 +46,7 @@ pub struct Kept {
 impl Kept {
     /// The same for one that is metered by a counter from now on; what that shows is not known yet.
     #[must_use]
-    pub(crate) fn as_counter(self) -> counter::Kept {
+    pub(crate) fn into_counter(self) -> counter::Kept {
         let Self { first_at, last_at, half_picojoules, covered, lost, .. } = self;
         let total = MicroJoules::new(half_picojoules / HALF_PICOJOULES);
         counter::Kept { first_at, last_raw: MicroJoules::ZERO, last_at, total, covered, lost }

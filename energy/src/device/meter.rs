@@ -405,14 +405,14 @@ impl DeviceMeter {
         let (joined, limits) = (self.joined(), self.limits());
         self.gauge = self.gauge.take().map(|gauge| match gauge {
             Gauge::Counter(counter) if power => match counter.kept() {
-                Some(kept) => Gauge::Power(PowerIntegrator::resume(joined, kept.as_power())),
+                Some(kept) => Gauge::Power(PowerIntegrator::resume(joined, kept.into_power())),
                 None => Gauge::Power(PowerIntegrator::new(joined)),
             },
             Gauge::Power(integrator) if !power => match integrator.kept() {
-                Some(kept) => Gauge::Counter(Counter::resume(limits, kept.as_counter())),
+                Some(kept) => Gauge::Counter(Counter::resume(limits, kept.into_counter())),
                 None => Gauge::Counter(Counter::new(limits)),
             },
-            same => same,
+            same @ (Gauge::Counter(_) | Gauge::Power(_)) => same,
         });
         if power {
             self.step = MicroJoules::ZERO;

@@ -7,6 +7,7 @@ use energy::device::{Figure, Quantity, Refused, Telemetry};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use units::MilliWatts;
 
 use super::ask::Asker;
 use super::poller::{AT_A_TIME, PollError, poll};
@@ -58,8 +59,26 @@ fn as_value(device: &Device, said: &Result<Telemetry, PollError>) -> Value {
     if let (Some(object), Ok(said)) = (value.as_object_mut(), said) {
         let described = telemetry(said);
         object.extend(described.as_object().cloned().unwrap_or_default());
+        let calibrated =
+            calibrated(device, said).map(|(watts, tier)| json!({ "watts": watts, "tier": tier }));
+        object.insert("calibrated".to_owned(), calibrated.into());
     }
     value
+}
+
+/// What a device's power comes to by its calibration, exactly, and how good that is.
+fn calibrated(device: &Device, said: &Telemetry) -> Option<(String, u8)> {
+    let calibration = device.wiring.calibration.as_ref()?;
+    let other = calibration.firmware.is_some() && calibration.firmware != said.identity.firmware;
+    let figure = said.figures.first().filter(|_| !other)?;
+    let Quantity::Power(power) = figure.quantity else { return None };
+    let (power, tier) = (calibration.apply(power), calibration.tier_of(figure.kind, figure.tier));
+    Some((watts(power), tier.get()))
+}
+
+/// Exactly, with three decimals.
+fn watts(power: MilliWatts) -> String {
+    format!("{}.{:03}", power.get() / 1000, power.get() % 1000)
 }
 
 /// A device's answer, as the API shows it too.
@@ -99,10 +118,7 @@ fn figure(figure: &Figure) -> Value {
 /// What it is, its unit, the exact value and the least by which it can rise.
 fn amount(figure: &Figure) -> (&'static str, &'static str, String, Option<String>) {
     match figure.quantity {
-        Quantity::Power(power) => {
-            let (watts, milli) = (power.get() / 1000, power.get() % 1000);
-            ("power", "W", format!("{watts}.{milli:03}"), None)
-        }
+        Quantity::Power(power) => ("power", "W", watts(power), None),
         Quantity::Energy { total, step } => ("energy", "J", total.joules(), Some(step.joules())),
     }
 }
@@ -133,6 +149,9 @@ fn as_text(text: &mut String, device: &Device, said: &Result<Telemetry, PollErro
         let (tier, part) = (figure.tier.get(), f64::from(figure.uncertainty_ppm) / 1e4);
         line(format!("  {value} {unit}, tier {tier}, +-{part} %: {}", figure.meaning));
         line(format!("    from {}", figure.field));
+    }
+    if let Some((watts, tier)) = calibrated(device, said) {
+        line(format!("  {watts} W, tier {tier}: the first of these by its calibration"));
     }
     for refused in &said.refused {
         line(format!("  refused {} = {:?}: {}", refused.field, refused.text, refused.reason));
