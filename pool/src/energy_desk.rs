@@ -31,9 +31,9 @@ pub use self::standings::{Standing, Standings};
 
 /// Intervals without a report after which a meter no longer stands in another's way.
 const LIVE_INTERVALS: u32 = 5;
-/// Reports that a worker may send at once: a line that was broken may have held some up, and a
-/// miner that connects or leaves sends one more.
-const BURST: u32 = 4;
+/// Reports that a worker may send at once: a line that was broken may have held some up, a miner that
+/// leaves sends one more, and each that starts again sends two, the first of them for the run before.
+const BURST: u32 = 8;
 /// Workers that may be sending reports at a time.
 const MAX_WORKERS: usize = 65_536;
 
