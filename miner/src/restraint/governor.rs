@@ -9,6 +9,11 @@
 //! [`ROUNDS_MAX`] rounds with the one whose mean is least; settings that ten rounds cannot tell apart
 //! do not differ by what would matter. Every half hour the best is held against its neighbours.
 //!
+//! No setting may stop the rig. A window without hashes counts as infinitely dear, and the next
+//! setting has its turn; a choice under which nothing hashes for a window, with or without a meter,
+//! is left at once. None of the CPU's threads is a setting only while a GPU is there to hash; when
+//! the last one is lost, or the first one is back, everything is measured anew.
+//!
 //! It needs a meter: a model multiplies hashing time by a constant, and finds every setting equal.
 //! It does not change clocks or voltages, and never measures while the rig is held back or without
 //! work. Joules per hash.
@@ -44,7 +49,7 @@ pub struct Setting {
 pub struct Range {
     /// The CPU's threads; 0 where it does not mine.
     pub threads: u16,
-    /// Whether a GPU mines.
+    /// Whether a GPU mines; what becomes of it later, each [`Reading`] says.
     pub gpus: bool,
     /// Whether somebody looks at what it shows.
     pub interactive: bool,
@@ -61,6 +66,10 @@ pub struct Reading {
     pub hashes: f64,
     /// Whether the rig did what it could since the reading before.
     pub steady: bool,
+    /// Whether there was work since the reading before, and at least a part of the time for it.
+    pub may_hash: bool,
+    /// Whether there is a GPU that is not lost.
+    pub gpus: bool,
 }
 
 /// A mean and the half width of its 99 % interval.
@@ -93,6 +102,8 @@ pub struct Governor {
     setting: Setting,
     phase: Phase,
     window: Option<Window>,
+    /// Since when nothing hashes although it may, with the hashes so far.
+    still: Option<(Duration, f64)>,
     best: Option<Estimate>,
 }
 
@@ -115,9 +126,9 @@ impl Governor {
     /// For a rig that has this to set.
     #[must_use]
     pub fn new(range: Range) -> Self {
-        let setting = Setting { threads: range.threads, batch: 100 };
-        let sweep = Sweep::new(threads_tried(range, setting));
-        Self { range, setting, phase: Phase::Threads(sweep), window: None, best: None }
+        let setting = usual(range);
+        let phase = Phase::Threads(Sweep::new(threads_tried(range, setting)));
+        Self { range, setting, phase, window: None, still: None, best: None }
     }
 
     /// What is set.
@@ -142,26 +153,56 @@ impl Governor {
 
     /// Takes a reading, and says what is to be set from now on.
     pub fn step(&mut self, reading: Reading) -> Setting {
+        if reading.gpus != self.range.gpus {
+            self.range.gpus = reading.gpus;
+            self.sweep_all();
+        }
+        let stands_still = self.stands_still(reading);
         match &self.phase {
+            Phase::Settled { .. } if stands_still && self.setting != usual(self.range) => {
+                self.sweep_all();
+            }
             Phase::Settled { since } if reading.at.saturating_sub(*since) < RECHECK => {
                 return self.setting;
             }
             Phase::Settled { .. } => self.sweep_threads(self.neighbours()),
+            Phase::Batches(_) if stands_still && self.setting.threads < self.range.threads => {
+                self.sweep_all();
+            }
+            Phase::Threads(_) | Phase::Batches(_) if stands_still => self.take(f64::INFINITY),
             Phase::Threads(_) | Phase::Batches(_) => {}
         }
         self.end_if_decided(reading.at);
         if let Some(ratio) = self.measured(reading) {
-            if let Phase::Threads(sweep) | Phase::Batches(sweep) = &mut self.phase {
-                sweep.take(ratio);
-            }
+            self.take(ratio);
             self.end_if_decided(reading.at);
         }
         self.setting()
     }
 
+    /// What the setting whose turn it is took in a window; then it is the next one's turn.
+    fn take(&mut self, joules_per_hash: f64) {
+        if let Phase::Threads(sweep) | Phase::Batches(sweep) = &mut self.phase {
+            sweep.take(joules_per_hash);
+        }
+        (self.window, self.still) = (None, None);
+    }
+
+    /// Whether nothing hashed for as long as a window takes, although it might have. Asks no meter:
+    /// a GPU that is lost may take its meter along.
+    fn stands_still(&mut self, reading: Reading) -> bool {
+        let Reading { at, hashes, may_hash, .. } = reading;
+        let (since, then) = *self.still.get_or_insert((at, hashes));
+        if !may_hash || hashes > then {
+            self.still = Some((at, hashes));
+            return false;
+        }
+        at.saturating_sub(since) >= SETTLE + DWELL
+    }
+
     /// The window's joules per hash, once it is over. What is not steady begins it anew.
     fn measured(&mut self, reading: Reading) -> Option<f64> {
-        let Reading { at, joules, hashes, steady } = reading;
+        let Reading { at, joules, hashes, steady, .. } = reading;
         let Some(joules) = joules.filter(|_| steady) else {
             self.window = None;
             return None;
@@ -184,8 +225,10 @@ impl Governor {
     fn end_if_decided(&mut self, at: Duration) {
         let (Phase::Threads(sweep) | Phase::Batches(sweep)) = &self.phase else { return };
         let Some((setting, estimate)) = sweep.decided() else { return };
-        self.setting = setting;
-        self.best = estimate.or(self.best);
+        let hashes = estimate.is_none_or(|estimate| estimate.mean.is_finite());
+        // Where none hashes, the usual one is the likeliest to.
+        self.setting = if hashes { setting } else { usual(self.range) };
+        self.best = estimate.filter(|_| hashes).or(self.best);
         let batches = match self.phase {
             Phase::Threads(_) => self.batches_tried(),
             Phase::Batches(_) | Phase::Settled { .. } => Vec::new(),
@@ -198,7 +241,13 @@ impl Governor {
 
     fn sweep_threads(&mut self, settings: Vec<Setting>) {
         self.phase = Phase::Threads(Sweep::new(settings));
-        self.window = None;
+        (self.window, self.still) = (None, None);
+    }
+
+    /// Everything anew: what was measured is of another rig.
+    fn sweep_all(&mut self) {
+        self.setting = usual(self.range);
+        self.sweep_threads(threads_tried(self.range, self.setting));
     }
 
     /// The best number of threads with the next lower and higher that are tried.
@@ -213,6 +262,11 @@ impl Governor {
         let batches = BATCHES.into_iter().filter(|batch| gpus && (!interactive || *batch <= 100));
         batches.map(|batch| Setting { batch, ..self.setting }).collect()
     }
+}
+
+/// What is set where nothing is known.
+const fn usual(range: Range) -> Setting {
+    Setting { threads: range.threads, batch: 100 }
 }
 
 /// Numbers of threads from all of them downwards, evenly spread; none at all where a GPU mines too.
@@ -315,6 +369,10 @@ impl Estimate {
     pub fn of(values: &[f64]) -> Self {
         let count = f64::from(u32::try_from(values.len()).unwrap_or(u32::MAX));
         let mean = values.iter().sum::<f64>() / count;
+        if mean.is_infinite() {
+            // Surely worse than whatever hashed.
+            return Self { mean, error: 0.0 };
+        }
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let Some(t) = t_99(values.len()) else { return Self { mean, error: f64::INFINITY } };
         Self { mean, error: t * (squares / (count - 1.0) / count).sqrt() }
@@ -352,6 +410,16 @@ mod tests {
         noise: 0.015,
     };
 
+    /// The first reading of a CPU at work.
+    const NOTHING: Reading = Reading {
+        at: Duration::ZERO,
+        joules: Some(0.0),
+        hashes: 0.0,
+        steady: true,
+        may_hash: true,
+        gpus: false,
+    };
+
     impl Rig {
         fn joules_per_hash(&self, setting: Setting) -> f64 {
             (self.power)(setting) / (self.rate)(setting)
@@ -369,13 +437,16 @@ mod tests {
             let (mut joules, mut hashes) = (0.0, 0.0);
             let mut setting = governor.setting();
             for second in seconds {
+                let gpus = governor.range.gpus;
                 // The window's noise is that of its seconds by the root of ten.
                 let off = (self.noise * DWELL.as_secs_f64().sqrt()).mul_add(noise.normal(), 1.0);
                 joules += (self.power)(setting) * off;
                 hashes += (self.rate)(setting);
                 let at = Duration::from_secs(second);
                 let (joules, steady) = (Some(joules), steady(second));
-                setting = governor.step(Reading { at, joules, hashes, steady });
+                let may_hash = true;
+                let reading = Reading { at, joules, hashes, steady, may_hash, gpus };
+                setting = governor.step(reading);
             }
             setting
         }
@@ -419,7 +490,8 @@ mod tests {
         let mut blind = Governor::new(cpu(2));
         for second in 0..500 {
             let at = Duration::from_secs(second);
-            blind.step(Reading { at, joules: None, hashes: 1.0, steady: true });
+            let hashes = f64::from(u32::try_from(second).unwrap());
+            blind.step(Reading { at, joules: None, hashes, ..NOTHING });
         }
         assert_eq!(blind.view().windows, 0);
     }
@@ -442,6 +514,98 @@ mod tests {
         assert_eq!(rig.run(&mut interactive, 0..2_000, 3, |_| true).batch, 100);
     }
 
+    /// Four threads and a GPU that hashes for so many seconds, is flagged as lost so many seconds
+    /// later, and takes the rig's meter along or not.
+    struct Losing {
+        hashes_for: u64,
+        flagged_after: Option<u64>,
+        meter: bool,
+    }
+
+    impl Losing {
+        /// Runs until so many seconds; gives the longest time without hashes, the time with the
+        /// setting, and the governor.
+        fn run(&self, until: u64) -> (u64, Governor) {
+            let mut governor = Governor::new(Range { threads: 4, gpus: true, interactive: false });
+            let mut setting = governor.setting();
+            let (mut joules, mut hashes, mut still, mut longest) = (0.0, 0.0, 0, 0);
+            for second in 0..until {
+                let is_lost = second >= self.hashes_for;
+                let gpu = if is_lost { 0.0 } else { 1e9 };
+                let rate = 1e6_f64.mul_add(f64::from(setting.threads), gpu);
+                joules += 12.0_f64.mul_add(f64::from(setting.threads), 300.0);
+                hashes += rate;
+                still = if rate > 0.0 { 0 } else { still + 1 };
+                longest = longest.max(still);
+                let flagged_at = self.flagged_after.map(|after| self.hashes_for + after);
+                let joules = Some(joules).filter(|_| self.meter || !is_lost);
+                let gpus = flagged_at.is_none_or(|at| second < at);
+                let at = Duration::from_secs(second);
+                setting = governor.step(Reading { at, joules, hashes, gpus, ..NOTHING });
+            }
+            (longest, governor)
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_is_lost_never_stops_the_rig() {
+        // While it is measured without the CPU (the fifth of five turns), and once that was chosen.
+        for hashes_for in [5, 62, 1_500] {
+            for meter in [false, true] {
+                for flagged_after in [None, Some(2), Some(90)] {
+                    let losing = Losing { hashes_for, flagged_after, meter };
+                    let (longest, governor) = losing.run(hashes_for + 1_500);
+                    let case = format!("{hashes_for} s, meter {meter}, flagged {flagged_after:?}");
+                    assert!(longest <= 15, "{case}: {longest} s without a hash");
+                    assert!(governor.setting().threads > 0, "{case}");
+                    let candidates = threads_tried(governor.range, governor.setting);
+                    let none = candidates.iter().any(|setting| setting.threads == 0);
+                    assert_eq!(none, flagged_after.is_none(), "{case}");
+                    if meter {
+                        assert!(!governor.view().measuring, "{case}");
+                        assert!(governor.view().best.unwrap().mean.is_finite(), "{case}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_is_back_is_measured_again() {
+        let losing = Losing { hashes_for: 1_500, flagged_after: Some(1), meter: true };
+        let (_, mut governor) = losing.run(3_000);
+        assert_eq!(governor.setting().threads, 4, "the CPU alone does best with all of them");
+        let rig = Rig {
+            power: |s| 12.0_f64.mul_add(f64::from(s.threads), 300.0),
+            rate: |s| 1e6_f64.mul_add(f64::from(s.threads), 1e9),
+            noise: 0.001,
+        };
+        governor.range.gpus = false;
+        let at = Duration::from_secs(3_000);
+        governor.step(Reading { at, gpus: true, ..NOTHING });
+        assert!(governor.view().measuring);
+        assert_eq!(rig.run(&mut governor, 3_001..5_000, 3, |_| true).threads, 0);
+    }
+
+    #[test]
+    fn where_nothing_hashes_at_all_the_usual_setting_stays() {
+        let range = Range { threads: 0, gpus: true, interactive: false };
+        let mut governor = Governor::new(range);
+        for second in 0..700 {
+            let at = Duration::from_secs(second);
+            governor.step(Reading { at, gpus: true, ..NOTHING });
+        }
+        let View { setting, measuring, best, .. } = governor.view();
+        assert_eq!((setting, measuring, best), (usual(range), false, None));
+        // Without work, nothing is counted against a setting.
+        let mut waiting = Governor::new(Range { threads: 4, ..range });
+        for second in 0..600 {
+            let at = Duration::from_secs(second);
+            waiting.step(Reading { at, gpus: true, steady: false, may_hash: false, ..NOTHING });
+        }
+        assert_eq!(waiting.view().windows, 0);
+    }
+
     #[test]
     fn a_rig_that_changed_is_found_out_by_its_neighbours() {
         let mut governor = Governor::new(cpu(8));
@@ -458,8 +622,7 @@ mod tests {
     #[test]
     fn with_nothing_to_choose_nothing_is_measured() {
         let mut governor = Governor::new(cpu(1));
-        let reading = Reading { at: Duration::ZERO, joules: Some(0.0), hashes: 0.0, steady: true };
-        assert_eq!(governor.step(reading), Setting { threads: 1, batch: 100 });
+        assert_eq!(governor.step(NOTHING), Setting { threads: 1, batch: 100 });
         assert!(!governor.view().measuring);
         let threads = |range| {
             let tried = threads_tried(range, Setting { threads: 0, batch: 100 });

@@ -281,6 +281,8 @@ pub struct Readings {
     pub hashes: f64,
     /// Where the machine's power comes from.
     pub source: battery::Source,
+    /// Whether there is a GPU that is not lost.
+    pub gpus: bool,
     /// When somebody last typed.
     pub input: Option<UnixMillis>,
     /// The hottest sensor.
@@ -374,7 +376,11 @@ impl Restraint {
         let steady = before.is_some_and(|before| {
             before.mining && readings.mining && duty > 0 && before.allowance.duty == duty
         });
-        let setting = self.governed(readings, steady, &mut limits);
+        let may_hash = before
+            .is_some_and(|before| before.mining && readings.mining && !before.allowance.is_pause());
+        let Readings { joules, hashes, gpus, .. } = *readings;
+        let reading = Reading { at: at.mono, joules, hashes, steady, may_hash, gpus };
+        let setting = self.governed(reading, &mut limits);
         let allowance = self.allowance(duty, setting);
         let (joules, busy, mining) = (readings.joules, readings.busy, readings.mining);
         self.before = Some(Before { at: at.mono, joules, busy, mining, allowance });
@@ -490,15 +496,9 @@ impl Restraint {
         (duty < WHOLE).then(|| Limit::new(Kind::Cap, duty, detail))
     }
 
-    fn governed(
-        &mut self,
-        readings: &Readings,
-        steady: bool,
-        limits: &mut Vec<Limit>,
-    ) -> Option<Setting> {
+    fn governed(&mut self, reading: Reading, limits: &mut Vec<Limit>) -> Option<Setting> {
         let governor = self.governor.as_mut()?;
-        let Readings { at, joules, hashes, .. } = *readings;
-        let setting = governor.step(Reading { at: at.mono, joules, hashes, steady });
+        let setting = governor.step(reading);
         let Setting { threads, batch } = setting;
         let all = Setting { threads: self.range.threads, batch: 100 };
         let of = format!("{threads} of {} threads", self.range.threads);

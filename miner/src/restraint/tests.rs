@@ -23,6 +23,7 @@ fn at(second: u64) -> Readings {
         modelled: false,
         busy: Duration::ZERO,
         hashes: 0.0,
+        gpus: false,
         source: battery::Source::Mains,
         input: None,
         hottest: None,
@@ -198,6 +199,26 @@ fn a_cap_that_cannot_be_met_says_why() {
     let said = "paused: power cap of 65 W; it cannot be met: the rig draws 55 W at rest, and more than \
                 the cap at the least duty; tried again in ";
     assert!(lines.iter().any(|line| line.starts_with(said)), "{lines:?}");
+}
+
+#[test]
+fn a_lost_gpu_sets_the_cpu_to_work() {
+    let range = Range { gpus: true, ..RANGE };
+    let mut restraint = Restraint::new(Settings { governor: true, ..Settings::none() }, range);
+    let (mut joules, mut hashes, mut still, mut threads) = (0.0, 0.0, 0, 4);
+    for second in 0..3_000 {
+        let gpus = second < 1_500;
+        let reading = Readings { joules: Some(joules), hashes, gpus, ..at(second) };
+        let state = restraint.step(&reading);
+        threads = state.allowance.threads.min(4);
+        // What the CPU adds is dear, so the GPU is best alone.
+        joules += 12.0_f64.mul_add(f64::from(threads), 300.0);
+        let cpu = 1e3 * f64::from(threads);
+        hashes += if gpus { 1e9 + cpu } else { cpu };
+        still = if gpus || threads > 0 { 0 } else { still + 1 };
+        assert!(still < 16, "second {second}: nothing hashes");
+    }
+    assert!(threads > 0);
 }
 
 #[test]
