@@ -81,7 +81,8 @@ impl Rig {
         cpu.chain(self.gpus.iter().map(Ready::layout)).collect()
     }
 
-    /// What there is to set for the least energy per hash.
+    /// What there is to set for the least energy per hash, before any of it starts: what becomes of
+    /// the GPUs, those that do not start included, the governor hears with each reading.
     #[must_use]
     pub fn range(&self, config: &Config) -> Range {
         let threads = if self.cpu.is_some() { config.plan.threads() } else { 0 };

@@ -4,10 +4,15 @@
 //! rest. So the duty is corrected by a part of itself: by so much of it as the power is off, times a
 //! gain. Whatever the rig, the loop's gain is then at most the controller's, since power at rest only
 //! makes it less; where power rises with the square of the duty it is twice as much, which a meter
-//! that is two seconds late bears. It aims below the cap, falls faster than it rises, leaves small differences alone,
-//! and rises only while the rig does what it is allowed: a rig without work draws little and says
-//! nothing about what it will draw. Where only a model tells, there is nothing to control by: see
-//! [`of_model`].
+//! that is two seconds late bears. It aims below the cap, falls faster than it rises, leaves small
+//! differences alone, and rises only while the rig does what it is allowed: a rig without work draws
+//! little and says nothing about what it will draw.
+//!
+//! It begins at the least duty, as any more may be above the cap on a rig that nobody knows yet, and
+//! climbs by how much of the way up from there is left ([`Cap::correction`]). Where the least duty is
+//! too much already the rig is paused, and tried again after ever longer: see [`Standing::Hopeless`].
+//! While no power is known the duty never rises: a lower cap takes it along, and after [`BLIND_MAX`]
+//! the rig is paused. Where only a model tells, there is nothing to control by: see [`of_model`].
 //!
 //! It does not read meters, and never decides what the cap is. Watts, seconds, thousandths.
 
@@ -22,71 +27,188 @@ const NEAR: f64 = 0.015;
 /// Part of the difference that a second corrects: upwards, and downwards.
 const RISE: f64 = 0.12;
 const FALL: f64 = 0.3;
+/// The first climb is over when so much of the way is left.
+const CLIMBED: f64 = 0.05;
 /// The most by which one step changes the duty, as a factor.
 const STEP: (f64, f64) = (0.5, 1.25);
 /// Longer than this no step is taken for.
 const STEP_MAX: Duration = Duration::from_secs(3);
-/// Where it begins: low, as nobody knows yet what the rig draws.
-const START: f64 = 100.0;
-/// So long above the cap at the least duty, and the rig is paused.
+/// So long above the cap at the least duty, less the time below it, and the rig is paused.
 const HOPELESS: Duration = Duration::from_secs(10);
+/// How long it is paused then before another try: the first time, and at the most. It doubles.
+const HOLD_OFF: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(600));
+/// A try that lasted so long did not fail: the next hold-off is the first again.
+const LASTED: Duration = Duration::from_secs(300);
 /// Power at rest has to be so much below the cap, as a part of it, for another try.
 const WORTH_A_TRY: f64 = 0.95;
+/// So long without a reading is borne.
+pub const BLIND_MAX: Duration = Duration::from_secs(10);
 
 /// The controller.
 #[derive(Debug, Clone)]
 pub struct Cap {
     duty: f64,
+    climb: Climb,
+    /// The cap of the step before.
+    cap: Option<f64>,
+    blind: Duration,
     above_at_least: Duration,
-    paused: bool,
+    /// How long it has run since it began or tried again.
+    lasted: Duration,
+    /// How long the next pause is.
+    hold_off: Duration,
+    /// What is left of the pause that it is in.
+    paused: Option<Duration>,
+}
+
+/// The first climb from the least duty.
+#[derive(Debug, Clone, Copy)]
+enum Climb {
+    /// From this power, the least seen on it; infinite before any was.
+    From(f64),
+    Over,
+}
+
+/// How it stands, for those who show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The duty is what the cap leaves.
+    Holds,
+    /// It was too long without a reading, and the rig is paused.
+    Blind,
+    /// Even the least duty drew more than the cap, and the rig is paused. It is tried again after
+    /// `wait`, if the power at rest is low enough then, or at once under a higher cap.
+    Hopeless {
+        /// Until another try.
+        wait: Duration,
+    },
 }
 
 impl Cap {
     /// At its start.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { duty: START, above_at_least: Duration::ZERO, paused: false }
+    pub fn new() -> Self {
+        Self {
+            duty: f64::from(LEAST),
+            climb: Climb::From(f64::INFINITY),
+            cap: None,
+            blind: Duration::ZERO,
+            above_at_least: Duration::ZERO,
+            lasted: Duration::ZERO,
+            hold_off: HOLD_OFF.0,
+            paused: None,
+        }
     }
 
     /// The duty for the next moment, after `dt` with this power; `free` says whether nothing else
-    /// held the rig back meanwhile. While the power is not known the duty stays as it is.
+    /// held the rig back meanwhile.
     pub fn step(&mut self, watts: Option<f64>, cap: f64, free: bool, dt: Duration) -> u16 {
-        if let Some(watts) = watts.filter(|watts| watts.is_finite()) {
-            self.correct(watts, cap, free, dt);
+        let before = self.cap.replace(cap).unwrap_or(cap);
+        self.paused = self.paused.map(|wait| wait.saturating_sub(dt));
+        if cap > before {
+            // What failed was another cap.
+            self.hold_off = HOLD_OFF.0;
+            self.paused = self.paused.map(|_| Duration::ZERO);
+        }
+        match watts.filter(|watts| watts.is_finite()) {
+            Some(watts) => {
+                let was_blind = self.is_blind();
+                self.blind = Duration::ZERO;
+                match was_blind {
+                    true => self.begin(),
+                    false => self.correct(watts, cap, free, dt),
+                }
+            }
+            None => {
+                self.blind = self.blind.saturating_add(dt);
+                self.duty = (self.duty * (cap / before).min(1.0)).max(f64::from(LEAST));
+            }
         }
         self.duty()
     }
 
     fn correct(&mut self, watts: f64, cap: f64, free: bool, dt: Duration) {
-        if self.paused {
-            self.paused = watts > cap * WORTH_A_TRY;
+        if let Some(wait) = self.paused {
+            if wait.is_zero() && watts <= cap * WORTH_A_TRY {
+                self.paused = None;
+                self.begin();
+            }
             return;
         }
-        let aim = cap * AIM;
-        let off = (aim - watts) / aim;
-        let gain = if off < 0.0 { FALL } else { RISE };
-        if off.abs() > NEAR && (free || off < 0.0) {
-            let factor = (gain * off).mul_add(dt.min(STEP_MAX).as_secs_f64(), 1.0);
+        let correction = self.correction(watts, cap * AIM);
+        if free || correction < 0.0 {
+            let factor = correction.mul_add(dt.min(STEP_MAX).as_secs_f64(), 1.0);
             let duty = self.duty * factor.clamp(STEP.0, STEP.1);
             self.duty = duty.clamp(f64::from(LEAST), f64::from(WHOLE));
         }
-        let hopeless = watts > cap && self.duty <= f64::from(LEAST);
-        self.above_at_least = if hopeless { self.above_at_least + dt } else { Duration::ZERO };
-        if self.above_at_least >= HOPELESS {
-            (self.paused, self.above_at_least) = (true, Duration::ZERO);
+        self.judge(watts > cap && self.duty <= f64::from(LEAST), dt);
+    }
+
+    /// By what part the duty is to change in a second. On the first climb, the way that is left
+    /// counts from the power that it began with: where much of the cap is power at rest, a part of
+    /// the cap would be a crawl.
+    fn correction(&mut self, watts: f64, aim: f64) -> f64 {
+        if let Climb::From(least) = self.climb {
+            let least = least.min(watts);
+            let left = (aim - watts) / (aim - least);
+            if aim > least && left > CLIMBED && self.duty < f64::from(WHOLE) {
+                self.climb = Climb::From(least);
+                return RISE * left;
+            }
+            self.climb = Climb::Over;
         }
+        let off = (aim - watts) / aim;
+        match off.abs() > NEAR {
+            true => off * if off < 0.0 { FALL } else { RISE },
+            false => 0.0,
+        }
+    }
+
+    /// Gives up for a while once it was too much at the least duty for too long. Time below takes
+    /// from the time above: a noisy meter is right on average.
+    fn judge(&mut self, too_much: bool, dt: Duration) {
+        self.above_at_least = match too_much {
+            true => self.above_at_least.saturating_add(dt),
+            false => self.above_at_least.saturating_sub(dt),
+        };
+        self.lasted = self.lasted.saturating_add(dt);
+        if self.lasted >= LASTED {
+            self.hold_off = HOLD_OFF.0;
+        }
+        if self.above_at_least >= HOPELESS {
+            self.paused = Some(self.hold_off);
+            self.hold_off = self.hold_off.saturating_mul(2).min(HOLD_OFF.1);
+        }
+    }
+
+    /// From the least duty.
+    fn begin(&mut self) {
+        self.duty = f64::from(LEAST);
+        self.climb = Climb::From(f64::INFINITY);
+        (self.above_at_least, self.lasted) = (Duration::ZERO, Duration::ZERO);
     }
 
     /// The duty as it stands.
     #[must_use]
     pub fn duty(&self) -> u16 {
-        if self.paused { 0 } else { thousandths(self.duty) }
+        match self.standing() {
+            Standing::Holds => thousandths(self.duty),
+            Standing::Blind | Standing::Hopeless { .. } => 0,
+        }
     }
 
-    /// Whether even the least duty draws more than the cap.
+    /// How it stands.
     #[must_use]
-    pub const fn is_hopeless(&self) -> bool {
-        self.paused
+    pub fn standing(&self) -> Standing {
+        match self.paused {
+            _ if self.is_blind() => Standing::Blind,
+            Some(wait) => Standing::Hopeless { wait },
+            None => Standing::Holds,
+        }
+    }
+
+    fn is_blind(&self) -> bool {
+        self.blind > BLIND_MAX
     }
 }
 
@@ -108,128 +230,4 @@ pub(super) fn thousandths(duty: f64) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::restraint::testing::Noise;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// A rig: power at rest, power more at full duty, the exponent of its curve, how many seconds
-    /// late its meter is, and the noise of that.
-    #[derive(Debug, Clone, Copy)]
-    struct Plant {
-        rest: f64,
-        full: f64,
-        curve: f64,
-        late: usize,
-        noise: f64,
-    }
-
-    impl Plant {
-        fn draws(&self, duty: u16) -> f64 {
-            let part = f64::from(duty) / f64::from(WHOLE);
-            self.full.mul_add(part.powf(self.curve), self.rest)
-        }
-
-        /// True power and duty, second by second.
-        fn run(&self, cap: f64, seconds: usize, seed: u64) -> Vec<(f64, u16)> {
-            let mut noise = Noise::new(seed);
-            let mut control = Cap::new();
-            let mut shown = std::collections::VecDeque::from(vec![self.rest; self.late]);
-            let mut duty = control.duty();
-            let mut course = Vec::new();
-            for _ in 0..seconds {
-                let truth = self.draws(duty);
-                course.push((truth, duty));
-                shown.push_back(truth * self.noise.mul_add(noise.normal(), 1.0));
-                duty = control.step(shown.pop_front(), cap, true, SECOND);
-            }
-            course
-        }
-    }
-
-    #[test]
-    fn a_plain_rig_settles_just_below_its_cap_and_stands_still() {
-        let plant = Plant { rest: 30.0, full: 100.0, curve: 1.0, late: 0, noise: 0.0 };
-        let course = plant.run(80.0, 200, 0);
-        let (settled, duty) = course[150];
-        assert!((0.94 * 80.0..=80.0).contains(&settled), "{settled} W");
-        assert!(course[150..].iter().all(|(_, later)| *later == duty), "it still moves");
-        let most = course.iter().map(|(watts, _)| *watts).fold(0.0, f64::max);
-        assert!(most < 80.0 * 1.02, "{most} W on the way");
-    }
-
-    #[test]
-    fn a_cap_above_what_the_rig_draws_is_no_restraint() {
-        let plant = Plant { rest: 30.0, full: 100.0, curve: 1.0, late: 1, noise: 0.02 };
-        assert_eq!(plant.run(200.0, 120, 1).last().unwrap().1, WHOLE);
-    }
-
-    #[test]
-    fn a_rig_that_draws_too_much_at_rest_is_paused_until_it_does_not() {
-        let plant = Plant { rest: 50.0, full: 100.0, curve: 1.0, late: 0, noise: 0.0 };
-        let mut control = Cap::new();
-        let mut duty = control.duty();
-        for _ in 0..100 {
-            duty = control.step(Some(plant.draws(duty)), 40.0, true, SECOND);
-        }
-        assert!(duty == 0 && control.is_hopeless());
-        assert_eq!(control.step(Some(39.0), 40.0, true, SECOND), 0, "too near for another try");
-        assert_eq!(control.step(Some(30.0), 40.0, true, SECOND), LEAST);
-    }
-
-    #[test]
-    fn without_work_or_without_a_reading_it_does_not_rise() {
-        let mut control = Cap::new();
-        let before = control.duty();
-        for _ in 0..100 {
-            assert_eq!(control.step(Some(5.0), 80.0, false, SECOND), before);
-            assert_eq!(control.step(None, 80.0, true, SECOND), before);
-            assert_eq!(control.step(Some(f64::NAN), 80.0, true, SECOND), before);
-        }
-        // Held back by something else it falls all the same.
-        assert!(control.step(Some(100.0), 80.0, false, SECOND) < before);
-    }
-
-    #[test]
-    fn a_model_is_divided_by() {
-        assert_eq!(of_model(40.0, 65.0), 615);
-        assert_eq!(of_model(80.0, 65.0), WHOLE);
-        assert_eq!(of_model(0.5, 65.0), 0, "below the least duty it is a pause");
-        assert_eq!(of_model(40.0, 0.0), WHOLE);
-    }
-
-    proptest! {
-        /// Noisy by 2 %, late by up to two seconds, from root to cube: after three minutes the mean
-        /// is below the cap, no second is over it by more than 3 %, and the duty stays within a
-        /// quarter of its mean.
-        #[test]
-        fn any_rig_is_brought_below_its_cap_without_hunting(
-            rest in 0.0_f64..60.0,
-            full in 20.0_f64..2_000.0,
-            curve in 0.6_f64..2.0,
-            late in 0_usize..3,
-            part in 0.1_f64..0.95,
-            seed: u64,
-        ) {
-            let plant = Plant { rest, full, curve, late, noise: 0.02 };
-            let cap = full.mul_add(part, rest);
-            let course = plant.run(cap, 480, seed);
-            let late = &course[180..];
-            let seconds = f64::from(u32::try_from(late.len()).unwrap());
-            let mean = late.iter().map(|(watts, _)| watts).sum::<f64>() / seconds;
-            prop_assert!(mean <= cap, "{mean} W of {cap} W on average");
-            let wanted = (cap - rest).mul_add(0.75, rest).min(0.85 * cap);
-            prop_assert!(mean >= wanted, "{mean} W of {cap} W: too timid");
-            let most = late.iter().map(|(watts, _)| *watts).fold(0.0, f64::max);
-            prop_assert!(most <= 1.03 * cap, "{most} W of {cap} W");
-            let duty = |(_, duty): &(f64, u16)| f64::from(*duty);
-            let mean = late.iter().map(duty).sum::<f64>() / seconds;
-            for second in late {
-                prop_assert!((duty(second) - mean).abs() <= mean / 4.0 + 2.0, "hunting: {second:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -9,6 +9,11 @@
 //! [`ROUNDS_MAX`] rounds with the one whose mean is least; settings that ten rounds cannot tell apart
 //! do not differ by what would matter. Every half hour the best is held against its neighbours.
 //!
+//! No setting may stop the rig. A window without hashes counts as infinitely dear, and the next
+//! setting has its turn; a choice under which nothing hashes for a window, with or without a meter,
+//! is left at once. None of the CPU's threads is a setting only while a GPU is there to hash; when
+//! the last one is lost, or the first one is back, everything is measured anew.
+//!
 //! It needs a meter: a model multiplies hashing time by a constant, and finds every setting equal.
 //! It does not change clocks or voltages, and never measures while the rig is held back or without
 //! work. Joules per hash.
@@ -44,7 +49,7 @@ pub struct Setting {
 pub struct Range {
     /// The CPU's threads; 0 where it does not mine.
     pub threads: u16,
-    /// Whether a GPU mines.
+    /// Whether a GPU mines; what becomes of it later, each [`Reading`] says.
     pub gpus: bool,
     /// Whether somebody looks at what it shows.
     pub interactive: bool,
@@ -61,6 +66,10 @@ pub struct Reading {
     pub hashes: f64,
     /// Whether the rig did what it could since the reading before.
     pub steady: bool,
+    /// Whether there was work since the reading before, and at least a part of the time for it.
+    pub may_hash: bool,
+    /// Whether there is a GPU that is not lost.
+    pub gpus: bool,
 }
 
 /// A mean and the half width of its 99 % interval.
@@ -93,6 +102,8 @@ pub struct Governor {
     setting: Setting,
     phase: Phase,
     window: Option<Window>,
+    /// Since when nothing hashes although it may, with the hashes so far.
+    still: Option<(Duration, f64)>,
     best: Option<Estimate>,
 }
 
@@ -115,9 +126,9 @@ impl Governor {
     /// For a rig that has this to set.
     #[must_use]
     pub fn new(range: Range) -> Self {
-        let setting = Setting { threads: range.threads, batch: 100 };
-        let sweep = Sweep::new(threads_tried(range, setting));
-        Self { range, setting, phase: Phase::Threads(sweep), window: None, best: None }
+        let setting = usual(range);
+        let phase = Phase::Threads(Sweep::new(threads_tried(range, setting)));
+        Self { range, setting, phase, window: None, still: None, best: None }
     }
 
     /// What is set.
@@ -142,26 +153,56 @@ impl Governor {
 
     /// Takes a reading, and says what is to be set from now on.
     pub fn step(&mut self, reading: Reading) -> Setting {
+        if reading.gpus != self.range.gpus {
+            self.range.gpus = reading.gpus;
+            self.sweep_all();
+        }
+        let stands_still = self.stands_still(reading);
         match &self.phase {
+            Phase::Settled { .. } if stands_still && self.setting != usual(self.range) => {
+                self.sweep_all();
+            }
             Phase::Settled { since } if reading.at.saturating_sub(*since) < RECHECK => {
                 return self.setting;
             }
             Phase::Settled { .. } => self.sweep_threads(self.neighbours()),
+            Phase::Batches(_) if stands_still && self.setting.threads < self.range.threads => {
+                self.sweep_all();
+            }
+            Phase::Threads(_) | Phase::Batches(_) if stands_still => self.take(f64::INFINITY),
             Phase::Threads(_) | Phase::Batches(_) => {}
         }
         self.end_if_decided(reading.at);
         if let Some(ratio) = self.measured(reading) {
-            if let Phase::Threads(sweep) | Phase::Batches(sweep) = &mut self.phase {
-                sweep.take(ratio);
-            }
+            self.take(ratio);
             self.end_if_decided(reading.at);
         }
         self.setting()
     }
 
+    /// What the setting whose turn it is took in a window; then it is the next one's turn.
+    fn take(&mut self, joules_per_hash: f64) {
+        if let Phase::Threads(sweep) | Phase::Batches(sweep) = &mut self.phase {
+            sweep.take(joules_per_hash);
+        }
+        (self.window, self.still) = (None, None);
+    }
+
+    /// Whether nothing hashed for as long as a window takes, although it might have. Asks no meter:
+    /// a GPU that is lost may take its meter along.
+    fn stands_still(&mut self, reading: Reading) -> bool {
+        let Reading { at, hashes, may_hash, .. } = reading;
+        let (since, then) = *self.still.get_or_insert((at, hashes));
+        if !may_hash || hashes > then {
+            self.still = Some((at, hashes));
+            return false;
+        }
+        at.saturating_sub(since) >= SETTLE + DWELL
+    }
+
     /// The window's joules per hash, once it is over. What is not steady begins it anew.
     fn measured(&mut self, reading: Reading) -> Option<f64> {
-        let Reading { at, joules, hashes, steady } = reading;
+        let Reading { at, joules, hashes, steady, .. } = reading;
         let Some(joules) = joules.filter(|_| steady) else {
             self.window = None;
             return None;
@@ -184,8 +225,10 @@ impl Governor {
     fn end_if_decided(&mut self, at: Duration) {
         let (Phase::Threads(sweep) | Phase::Batches(sweep)) = &self.phase else { return };
         let Some((setting, estimate)) = sweep.decided() else { return };
-        self.setting = setting;
-        self.best = estimate.or(self.best);
+        let hashes = estimate.is_none_or(|estimate| estimate.mean.is_finite());
+        // Where none hashes, the usual one is the likeliest to.
+        self.setting = if hashes { setting } else { usual(self.range) };
+        self.best = estimate.filter(|_| hashes).or(self.best);
         let batches = match self.phase {
             Phase::Threads(_) => self.batches_tried(),
             Phase::Batches(_) | Phase::Settled { .. } => Vec::new(),
@@ -198,7 +241,13 @@ impl Governor {
 
     fn sweep_threads(&mut self, settings: Vec<Setting>) {
         self.phase = Phase::Threads(Sweep::new(settings));
-        self.window = None;
+        (self.window, self.still) = (None, None);
+    }
+
+    /// Everything anew: what was measured is of another rig.
+    fn sweep_all(&mut self) {
+        self.setting = usual(self.range);
+        self.sweep_threads(threads_tried(self.range, self.setting));
     }
 
     /// The best number of threads with the next lower and higher that are tried.
@@ -213,6 +262,11 @@ impl Governor {
         let batches = BATCHES.into_iter().filter(|batch| gpus && (!interactive || *batch <= 100));
         batches.map(|batch| Setting { batch, ..self.setting }).collect()
     }
+}
+
+/// What is set where nothing is known.
+const fn usual(range: Range) -> Setting {
+    Setting { threads: range.threads, batch: 100 }
 }
 
 /// Numbers of threads from all of them downwards, evenly spread; none at all where a GPU mines too.
@@ -315,6 +369,10 @@ impl Estimate {
     pub fn of(values: &[f64]) -> Self {
         let count = f64::from(u32::try_from(values.len()).unwrap_or(u32::MAX));
         let mean = values.iter().sum::<f64>() / count;
+        if mean.is_infinite() {
+            // Surely worse than whatever hashed.
+            return Self { mean, error: 0.0 };
+        }
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let Some(t) = t_99(values.len()) else { return Self { mean, error: f64::INFINITY } };
         Self { mean, error: t * (squares / (count - 1.0) / count).sqrt() }
@@ -331,160 +389,4 @@ fn t_99(values: usize) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::restraint::testing::Noise;
-
-    /// A simulated rig: watts and hashes a second by setting, and how noisy the meter is.
-    struct Rig {
-        power: fn(Setting) -> f64,
-        rate: fn(Setting) -> f64,
-        noise: f64,
-    }
-
-    /// Each thread 10 W over 20 W at rest; above four they share cores and add a third as much.
-    const SHARED: Rig = Rig {
-        power: |setting| 10.0_f64.mul_add(f64::from(setting.threads), 20.0),
-        rate: |setting| {
-            let threads = f64::from(setting.threads);
-            (threads.min(4.0) + (threads - 4.0).max(0.0) / 3.0) * 1e6
-        },
-        noise: 0.015,
-    };
-
-    impl Rig {
-        fn joules_per_hash(&self, setting: Setting) -> f64 {
-            (self.power)(setting) / (self.rate)(setting)
-        }
-
-        /// Runs the governor for so many seconds; `steady` says when the rig may do what it can.
-        fn run(
-            &self,
-            governor: &mut Governor,
-            seconds: std::ops::Range<u64>,
-            seed: u64,
-            steady: impl Fn(u64) -> bool,
-        ) -> Setting {
-            let mut noise = Noise::new(seed);
-            let (mut joules, mut hashes) = (0.0, 0.0);
-            let mut setting = governor.setting();
-            for second in seconds {
-                // The window's noise is that of its seconds by the root of ten.
-                let off = (self.noise * DWELL.as_secs_f64().sqrt()).mul_add(noise.normal(), 1.0);
-                joules += (self.power)(setting) * off;
-                hashes += (self.rate)(setting);
-                let at = Duration::from_secs(second);
-                let (joules, steady) = (Some(joules), steady(second));
-                setting = governor.step(Reading { at, joules, hashes, steady });
-            }
-            setting
-        }
-    }
-
-    fn cpu(threads: u16) -> Range {
-        Range { threads, gpus: false, interactive: false }
-    }
-
-    #[test]
-    fn the_best_number_of_threads_is_found_within_two_percent() {
-        let best = (1..=8).map(|threads| SHARED.joules_per_hash(Setting { threads, batch: 100 }));
-        let best = best.fold(f64::INFINITY, f64::min);
-        for seed in 0..200 {
-            let mut governor = Governor::new(cpu(8));
-            let found = SHARED.run(&mut governor, 0..1_300, seed, |_| true);
-            let View { measuring, best: estimate, .. } = governor.view();
-            assert!(!measuring, "seed {seed}: still measuring after 22 minutes");
-            let ratio = SHARED.joules_per_hash(found) / best;
-            assert!(ratio < 1.02, "seed {seed}: {found:?} takes {ratio} times the least");
-            let Estimate { mean, error } = estimate.unwrap();
-            let truth = SHARED.joules_per_hash(found);
-            assert!((mean - truth).abs() < 3.0 * error, "seed {seed}: {mean} of {truth} +-{error}");
-        }
-    }
-
-    #[test]
-    fn what_is_clear_is_decided_after_three_rounds() {
-        let clear = Rig { noise: 0.0, ..SHARED };
-        let mut governor = Governor::new(cpu(8));
-        // A round is eight windows of 14 seconds.
-        assert_eq!(clear.run(&mut governor, 0..360, 0, |_| true).threads, 4);
-        assert!(!governor.view().measuring);
-    }
-
-    #[test]
-    fn a_rig_that_is_held_back_is_not_measured() {
-        let mut governor = Governor::new(cpu(2));
-        let all = SHARED.run(&mut governor, 0..500, 0, |second| second % 12 != 0);
-        assert_eq!((all.threads, governor.view().windows), (2, 0), "no window came to its end");
-        let mut blind = Governor::new(cpu(2));
-        for second in 0..500 {
-            let at = Duration::from_secs(second);
-            blind.step(Reading { at, joules: None, hashes: 1.0, steady: true });
-        }
-        assert_eq!(blind.view().windows, 0);
-    }
-
-    #[test]
-    fn gpus_alone_may_be_best_and_longer_dispatches_too() {
-        let rig = Rig {
-            power: |s| 12.0_f64.mul_add(f64::from(s.threads), 300.0),
-            rate: |s| {
-                let gpu = 1e9 * (1.0 - 5.0 / f64::from(s.batch));
-                1e6_f64.mul_add(f64::from(s.threads), gpu)
-            },
-            noise: 0.001,
-        };
-        let range = Range { threads: 4, gpus: true, interactive: false };
-        let mut governor = Governor::new(range);
-        let found = rig.run(&mut governor, 0..2_000, 3, |_| true);
-        assert_eq!(found, Setting { threads: 0, batch: 400 });
-        let mut interactive = Governor::new(Range { interactive: true, ..range });
-        assert_eq!(rig.run(&mut interactive, 0..2_000, 3, |_| true).batch, 100);
-    }
-
-    #[test]
-    fn a_rig_that_changed_is_found_out_by_its_neighbours() {
-        let mut governor = Governor::new(cpu(8));
-        let quiet = Rig { noise: 0.002, ..SHARED };
-        assert_eq!(quiet.run(&mut governor, 0..1_500, 1, |_| true).threads, 4);
-        // Cores of their own for six: the best is further up, and reached step by step.
-        let changed = Rig {
-            rate: |s| (f64::from(s.threads).min(6.0)) * 1e6,
-            ..Rig { noise: 0.002, ..SHARED }
-        };
-        assert_eq!(changed.run(&mut governor, 1_500..8_500, 2, |_| true).threads, 6);
-    }
-
-    #[test]
-    fn with_nothing_to_choose_nothing_is_measured() {
-        let mut governor = Governor::new(cpu(1));
-        let reading = Reading { at: Duration::ZERO, joules: Some(0.0), hashes: 0.0, steady: true };
-        assert_eq!(governor.step(reading), Setting { threads: 1, batch: 100 });
-        assert!(!governor.view().measuring);
-        let threads = |range| {
-            let tried = threads_tried(range, Setting { threads: 0, batch: 100 });
-            tried.iter().map(|setting| setting.threads).collect::<Vec<_>>()
-        };
-        assert_eq!(threads(cpu(3)), [3, 2, 1]);
-        assert_eq!(threads(cpu(64)), [64, 56, 48, 40, 32, 24, 16, 8]);
-        let gpu = Range { threads: 0, gpus: true, interactive: false };
-        assert_eq!(threads(gpu), [0]);
-    }
-
-    #[test]
-    fn intervals_are_students() {
-        let Estimate { mean, error } = Estimate::of(&[1.0, 2.0, 3.0]);
-        // s = 1, so t / sqrt(3).
-        assert!((mean - 2.0).abs() < 1e-12 && (error - 9.925 / 3.0_f64.sqrt()).abs() < 1e-9);
-        assert!(Estimate::of(&[1.0]).error.is_infinite());
-        // Of many samples of five, 99 % hold the truth.
-        let mut noise = Noise::new(7);
-        let held = (0..4_000).filter(|_| {
-            let values: Vec<f64> = (0..5).map(|_| noise.normal()).collect();
-            let Estimate { mean, error } = Estimate::of(&values);
-            mean.abs() <= error
-        });
-        let held = held.count();
-        assert!((3_925..=3_990).contains(&held), "{held} of 4000");
-    }
-}
+mod tests;

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::duty::Throttle;
 use super::{Kind, Readings, Restraint, State, activity, battery, heat};
+use crate::device::Kernel;
 use crate::instruments::sensors::Folder;
-use crate::telemetry::Snapshot;
+use crate::telemetry::{DeviceReading, Snapshot};
 use crate::upstream::status::Phase;
 
 /// Snapshots that follow sooner, as one for a report does, are passed over: power over a moment is
@@ -94,6 +95,7 @@ impl Keeper {
             modelled: snapshot.counting_meters().all(|meter| is_model(meter.spec.kind)),
             busy: snapshot.busiest(),
             hashes: snapshot.hashes().as_f64(),
+            gpus: snapshot.devices.iter().any(is_gpu_at_work),
             source: match settings.pause_on_battery {
                 true => battery::source(&self.sysfs),
                 false => battery::Source::Mains,
@@ -102,6 +104,10 @@ impl Keeper {
             hottest: settings.max_celsius.and_then(|_| heat::hottest(&self.sysfs)),
         }
     }
+}
+
+fn is_gpu_at_work(device: &DeviceReading) -> bool {
+    matches!(device.kernel, Kernel::Gpu(_)) && device.lost.is_none()
 }
 
 /// Says in a line that mining pauses or goes on, and when a reason comes or goes.

@@ -29,7 +29,7 @@ use std::time::Duration;
 use energy::meter::{Kind as MeterKind, MeterSpec};
 use units::{Moment, UnixMillis};
 
-use self::cap::Cap;
+use self::cap::{Cap, Standing};
 use self::duty::{Allowance, LEAST, WHOLE};
 use self::governor::{Governor, Range, Reading, Setting};
 use self::heat::{Heat, Temperature};
@@ -281,6 +281,8 @@ pub struct Readings {
     pub hashes: f64,
     /// Where the machine's power comes from.
     pub source: battery::Source,
+    /// Whether there is a GPU that is not lost.
+    pub gpus: bool,
     /// When somebody last typed.
     pub input: Option<UnixMillis>,
     /// The hottest sensor.
@@ -374,7 +376,11 @@ impl Restraint {
         let steady = before.is_some_and(|before| {
             before.mining && readings.mining && duty > 0 && before.allowance.duty == duty
         });
-        let setting = self.governed(readings, steady, &mut limits);
+        let may_hash = before
+            .is_some_and(|before| before.mining && readings.mining && !before.allowance.is_pause());
+        let Readings { joules, hashes, gpus, .. } = *readings;
+        let reading = Reading { at: at.mono, joules, hashes, steady, may_hash, gpus };
+        let setting = self.governed(reading, &mut limits);
         let allowance = self.allowance(duty, setting);
         let (joules, busy, mining) = (readings.joules, readings.busy, readings.mining);
         self.before = Some(Before { at: at.mono, joules, busy, mining, allowance });
@@ -481,23 +487,18 @@ impl Restraint {
             (true, None) => (self.cap.duty(), format!("power cap of {cap} W")),
             (false, _) => {
                 let duty = self.cap.step(watts, cap, free, dt);
-                let hopeless = self.cap.is_hopeless();
-                let why = if hopeless { "; the rig draws more even at rest" } else { "" };
-                (duty, format!("power cap of {cap} W{why}"))
+                (
+                    duty,
+                    format!("power cap of {cap} W{}", why_paused(self.cap.standing(), watts, cap)),
+                )
             }
         };
         (duty < WHOLE).then(|| Limit::new(Kind::Cap, duty, detail))
     }
 
-    fn governed(
-        &mut self,
-        readings: &Readings,
-        steady: bool,
-        limits: &mut Vec<Limit>,
-    ) -> Option<Setting> {
+    fn governed(&mut self, reading: Reading, limits: &mut Vec<Limit>) -> Option<Setting> {
         let governor = self.governor.as_mut()?;
-        let Readings { at, joules, hashes, .. } = *readings;
-        let setting = governor.step(Reading { at: at.mono, joules, hashes, steady });
+        let setting = governor.step(reading);
         let Setting { threads, batch } = setting;
         let all = Setting { threads: self.range.threads, batch: 100 };
         let of = format!("{threads} of {} threads", self.range.threads);
@@ -536,6 +537,27 @@ impl Restraint {
             .collect();
         reasons.sort_by_key(|reason| reason.kind);
         reasons
+    }
+}
+
+/// Why a power cap leaves nothing of the time, if it does.
+fn why_paused(standing: Standing, watts: Option<f64>, cap: f64) -> String {
+    let wait = match standing {
+        Standing::Holds => return String::new(),
+        Standing::Blind => return "; no meter tells any more what the rig draws".to_owned(),
+        Standing::Hopeless { wait } => wait,
+    };
+    let why = match watts {
+        Some(watts) if watts > cap => format!("the rig draws more even at rest, {watts:.0} W"),
+        Some(watts) => format!(
+            "it cannot be met: the rig draws {watts:.0} W at rest, and more than the cap at the least \
+             duty"
+        ),
+        None => "it cannot be met: the rig draws more at the least duty".to_owned(),
+    };
+    match wait.is_zero() {
+        true => format!("; {why}; tried again when it draws less"),
+        false => format!("; {why}; tried again in {} s at the soonest", wait.as_secs()),
     }
 }
 

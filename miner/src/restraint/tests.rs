@@ -23,6 +23,7 @@ fn at(second: u64) -> Readings {
         modelled: false,
         busy: Duration::ZERO,
         hashes: 0.0,
+        gpus: false,
         source: battery::Source::Mains,
         input: None,
         hottest: None,
@@ -166,6 +167,58 @@ fn a_rig_that_waits_for_work_does_not_wind_its_duty_up() {
         let waiting = Readings { mining: false, ..at(second) };
         assert_eq!(restraint.step(&waiting).allowance.duty, duty);
     }
+}
+
+#[test]
+fn a_meter_that_gives_nothing_pauses_a_capped_rig_with_the_reason_and_not_forever() {
+    let mut restraint = restraint(|settings| settings.cap_watts = Some(80.0));
+    let reads =
+        |second: u32| Readings { joules: Some(40.0 * f64::from(second)), ..at(second.into()) };
+    for second in 0..20_u32 {
+        restraint.step(&reads(second));
+    }
+    let mut state = State::free();
+    for second in 20..31 {
+        state = restraint.step(&Readings { joules: None, ..at(second) });
+    }
+    let said = "paused: power cap of 80 W; no meter tells any more what the rig draws";
+    assert_eq!(state.line().unwrap(), said);
+    assert!(restraint.step(&reads(31)).allowance.is_pause(), "one reading is no power");
+    assert_eq!(restraint.step(&reads(32)).allowance.duty, LEAST);
+}
+
+#[test]
+fn a_cap_that_cannot_be_met_says_why() {
+    let mut restraint = restraint(|settings| settings.cap_watts = Some(65.0));
+    let (mut joules, mut lines) = (0.0, Vec::new());
+    for second in 0..60 {
+        let state = restraint.step(&Readings { joules: Some(joules), ..at(second) });
+        joules += if state.allowance.is_pause() { 55.0 } else { 70.0 };
+        lines.extend(state.line());
+    }
+    let said = "paused: power cap of 65 W; it cannot be met: the rig draws 55 W at rest, and more than \
+                the cap at the least duty; tried again in ";
+    assert!(lines.iter().any(|line| line.starts_with(said)), "{lines:?}");
+}
+
+#[test]
+fn a_lost_gpu_sets_the_cpu_to_work() {
+    let range = Range { gpus: true, ..RANGE };
+    let mut restraint = Restraint::new(Settings { governor: true, ..Settings::none() }, range);
+    let (mut joules, mut hashes, mut still, mut threads) = (0.0, 0.0, 0, 4);
+    for second in 0..3_000 {
+        let gpus = second < 1_500;
+        let reading = Readings { joules: Some(joules), hashes, gpus, ..at(second) };
+        let state = restraint.step(&reading);
+        threads = state.allowance.threads.min(4);
+        // What the CPU adds is dear, so the GPU is best alone.
+        joules += 12.0_f64.mul_add(f64::from(threads), 300.0);
+        let cpu = 1e3 * f64::from(threads);
+        hashes += if gpus { 1e9 + cpu } else { cpu };
+        still = if gpus || threads > 0 { 0 } else { still + 1 };
+        assert!(still < 16, "second {second}: nothing hashes");
+    }
+    assert!(threads > 0);
 }
 
 #[test]

@@ -62,6 +62,11 @@ fn joules_count_while_every_meter_that_counts_is_read() {
     let mut snapshot = sample();
     let readings = keeper.readings(&snapshot);
     assert_eq!((readings.joules, readings.modelled), (Some(6_123.456_789), true));
+    assert!(!readings.gpus, "a CPU alone");
+    snapshot.devices[0].kernel = gpu::Tile::ALL[0].into();
+    assert!(keeper.readings(&snapshot).gpus);
+    snapshot.devices[0].lost = Some("lost".to_owned());
+    assert!(!keeper.readings(&snapshot).gpus);
     snapshot.meters[0].watts = None;
     assert_eq!(keeper.readings(&snapshot).joules, None);
     snapshot.meters[0].spec.kind = MeterKind::Rapl;
