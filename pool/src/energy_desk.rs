@@ -26,8 +26,8 @@ use units::{Hashes, UnixMillis, Work};
 
 mod standings;
 
+pub use self::standings::{Accounts, Standing, Standings};
 use self::standings::{Heard, Keeper};
-pub use self::standings::{Standing, Standings};
 
 /// Intervals without a report after which a meter no longer stands in another's way.
 const LIVE_INTERVALS: u32 = 5;
@@ -70,6 +70,12 @@ impl EnergyDesk {
     /// How every worker that reports stands, as of its last report.
     pub fn standings(&mut self, now: UnixMillis) -> Standings {
         self.keeper.standings(now)
+    }
+
+    /// Accounts that are flagged as a whole, as of the last look at them, ten minutes ago at most.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        self.keeper.accounts()
     }
 
     /// Takes one report of `worker`, or says why not.

@@ -210,3 +210,38 @@ fn a_window_is_the_ledgers_own_figures() {
     );
     assert_eq!(ledger.metered(rig).unwrap().energy.joules(), "24864.000000");
 }
+
+/// 4.5 J/TH with an uncertainty of all of it, beside a meter that begins anew with every report.
+#[test]
+fn no_dummy_and_no_stated_doubt_keeps_a_worker_from_being_judged() {
+    let (_folder, mut ledger) = ledger();
+    let rig = ledger.worker("a", "rig", seconds(0)).unwrap();
+    let mut desk = EnergyDesk::restore(&ledger, INTERVAL).unwrap();
+    let meter = |id: &str, epoch: u64, joules: u64| MeterReading {
+        id: MeterId::new(id).unwrap(),
+        kind: Kind::Rapl,
+        scope: Scope::Rig,
+        tier: Tier::DEVICE_REPORTED,
+        epoch,
+        total: MicroJoules::new(u128::from(joules) * 1_000_000),
+        coverage_ppm: 1_000_000,
+        uncertainty_ppm: 1_000_000,
+    };
+    for minute in 0..60 {
+        let meters = vec![meter("rapl:psys", 1, minute * 4_500), meter("dummy", minute, 0)];
+        let (worker, at) = ("a.rig".to_owned(), seconds(minute * 60));
+        let report = EnergyReport { worker, at, meters, hashes: None };
+        let report = report.sign(&SigningKey::from_bytes(&[7; 32])).unwrap().to_string();
+        assert_eq!(desk.take(&mut ledger, rig, &report, at), Ok(()));
+        for _ in 0..10 {
+            ledger.commit(&[share(rig, 100_000_000_000_000)]).unwrap();
+            desk.count(rig, Work::new(100_000_000_000_000));
+        }
+    }
+    let standing = &desk.standings(seconds(3_600))[&rig];
+    let hour = standing.windows[1].unwrap();
+    assert_eq!(hour.per_terahash().unwrap().to_string(), "4.500000");
+    assert!((hour.uncertainty() - 1.0).abs() < 1e-9);
+    assert_eq!(standing.flags[0].kind, energy::plausibility::Kind::Impossible);
+    assert!(desk.accounts().is_empty(), "it is the worker's own");
+}
