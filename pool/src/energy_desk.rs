@@ -67,15 +67,10 @@ impl EnergyDesk {
         self.keeper.count(worker, work);
     }
 
-    /// How every worker that reports stands, as of its last report.
-    pub fn standings(&mut self, now: UnixMillis) -> Standings {
-        self.keeper.standings(now)
-    }
-
-    /// Accounts that are flagged as a whole, as of the last look at them, ten minutes ago at most.
-    #[must_use]
-    pub fn accounts(&self) -> Accounts {
-        self.keeper.accounts()
+    /// How every worker that reports stands, as of its last report; and which accounts are flagged as
+    /// a whole, as of the last look at them, ten minutes ago at most.
+    pub fn standings(&mut self, now: UnixMillis) -> (Standings, Accounts) {
+        (self.keeper.standings(now), self.keeper.accounts())
     }
 
     /// Takes one report of `worker`, or says why not.

@@ -576,8 +576,7 @@ impl Writer {
             Command::Rates(reply) => {
                 let now = self.clock.now();
                 let (pool, workers) = self.rates.snapshot(now.mono);
-                let standings = self.desk.standings(now.unix);
-                let flagged = self.desk.accounts();
+                let (standings, flagged) = self.desk.standings(now.unix);
                 let _ = reply.send(RatesNow { pool, workers, standings, flagged });
             }
         }
