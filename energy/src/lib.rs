@@ -6,7 +6,7 @@
 //! [`device`] (what meters and miners on the network answer) and [`calibration`] (how far that is
 //! off), [`report`] (what a miner signs and a pool checks), [`book`] (what a pool credits), [`windows`]
 //! (joules beside the work of the same time), [`interval`] (how far that work may be off),
-//! [`plausibility`] (what cannot be true of it), [`profile`] (an estimate for who reports nothing),
+//! [`plausibility`] (what cannot be true of it), [`profile`] (an estimate of work without a reading),
 //! [`carbon`] and [`efficiency`].
 //!
 //! What holds everywhere:

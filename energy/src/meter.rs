@@ -88,6 +88,19 @@ impl Kind {
         }
     }
 
+    /// What such a source is off by at the most where nothing is wrong with it, in parts per
+    /// million: a verdict believes no larger claim, or whoever states a large one could never be
+    /// judged.
+    #[must_use]
+    pub const fn usual_uncertainty_ppm(self) -> u32 {
+        match self {
+            Self::Modbus => 20_000,
+            Self::Plug | Self::Pdu | Self::Redfish => 40_000,
+            Self::AsicPsu | Self::Rapl | Self::Nvml | Self::Hwmon => 100_000,
+            Self::AsicModel | Self::Model => 300_000,
+        }
+    }
+
     /// The kind of that word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -230,6 +243,7 @@ mod tests {
     fn words_go_both_ways() {
         for kind in Kind::ALL {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+            assert!(kind.usual_uncertainty_ppm() >= kind.least_uncertainty_ppm());
         }
         for scope in Scope::ALL {
             assert_eq!(Scope::parse(scope.as_str()), Some(scope));

@@ -1,9 +1,9 @@
-//! What workers that report nothing would use: a table's figure times their proven work.
+//! What work that no reading covers would use: a table's figure times that work.
 //!
 //! It is an estimate, and nothing else: kind `model`, tier 5, at least ±30 %. The operator says which
 //! workers are which device (`energy.profiles` of `pool.toml`); that is believed, and shown beside
-//! the figure. Deliberately never a part of a sum of reported joules: of a worker that reports, a
-//! profile says the model alone, which its report is held against ([`crate::plausibility`]).
+//! the figure. Deliberately never a part of a sum of reported joules; of a worker that reports, the
+//! figure is also what its report is held against ([`crate::plausibility`]).
 //!
 //! Units: microjoules per terahash, hashes, microjoules rounded down.
 

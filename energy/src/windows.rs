@@ -2,8 +2,9 @@
 //!
 //! Every report that was taken adds one [`Stretch`]: what it credited, the work proven between the
 //! readings that it goes on from and itself, and so long. A window is a sum of whole stretches, so
-//! its joules and its work are always of the same time, and never more than it is long. Read
-//! [`Windows::add`], then [`Windows::over`].
+//! its joules and its work are always of the same time, and never more than it is long; but for a
+//! last stretch of more than a day, which is all of the day's window. Read [`Windows::add`], then
+//! [`Windows::over`].
 //!
 //! Memory is fixed: stretches are put together in pieces of a tenth of ten minutes, a sixth of an
 //! hour and a twelfth of a day, so that a window may be up to one piece shorter than its name; what
@@ -52,6 +53,8 @@ pub struct Stretch {
     pub joules: MicroJoules,
     /// Those joules, each times its meter's uncertainty as a part of one; in microjoules.
     pub doubtful: f64,
+    /// The same, with no more than is usual of each meter's kind: what verdicts go by.
+    pub doubtful_usual: f64,
     /// What was proven meanwhile.
     pub proven: Proven,
     /// The hashes that the miner says it made, where it said so at both ends.
@@ -65,6 +68,7 @@ pub struct Stretch {
 pub struct Windows {
     rings: [Ring; 3],
     newest: Option<UnixMillis>,
+    still: Stretch,
 }
 
 /// The pieces of one window, oldest first.
@@ -186,6 +190,7 @@ impl Stretch {
             covered,
             joules: self.joules.saturating_add(other.joules),
             doubtful: self.doubtful + other.doubtful,
+            doubtful_usual: self.doubtful_usual + other.doubtful_usual,
             proven: self.proven.plus(other.proven),
             claimed: self.claimed.saturating_add(other.claimed),
             beside_claimed: self.beside_claimed.plus(other.beside_claimed),
@@ -214,8 +219,18 @@ impl Stretch {
     /// deviations), taken as fully correlated.
     #[must_use]
     pub fn uncertainty(&self) -> f64 {
+        self.part(self.doubtful)
+    }
+
+    fn part(&self, doubtful: f64) -> f64 {
         let joules = self.joules.joules_f64() * 1e6;
-        if joules > 0.0 { self.doubtful / joules } else { 0.0 }
+        if joules > 0.0 { doubtful / joules } else { 0.0 }
+    }
+
+    /// Whether work was done and no meter rose: its joules are not nothing, they are not known.
+    #[must_use]
+    pub fn stands_still(&self) -> bool {
+        self.joules == MicroJoules::ZERO && self.proven.work != Work::ZERO
     }
 
     /// Between what joules per terahash the truth is; the upper end is infinite where next to
@@ -229,7 +244,11 @@ impl Stretch {
     #[must_use]
     pub fn interval_beside(&self, work: Factors, level: Level) -> Option<(f64, f64)> {
         let ratio = self.per_terahash()?.value_f64();
-        let factors = Factors::of_ratio(self.uncertainty(), work, level);
+        let doubtful = match level {
+            Level::Shown => self.doubtful,
+            Level::Verdict => self.doubtful.min(self.doubtful_usual),
+        };
+        let factors = Factors::of_ratio(self.part(doubtful), work, level);
         Some((ratio * factors.low, ratio * factors.high))
     }
 
@@ -260,6 +279,11 @@ impl Windows {
     /// would begin in its future.
     pub fn add(&mut self, since: UnixMillis, at: UnixMillis, stretch: Stretch) {
         self.newest = Some(at);
+        if stretch.stands_still() {
+            self.still = self.still.then(stretch);
+        } else if stretch.joules != MicroJoules::ZERO {
+            self.still = Stretch::default();
+        }
         for span in Span::ALL {
             self.rings[span.index()].add(span, since.min(at), at, stretch);
         }
@@ -271,7 +295,14 @@ impl Windows {
         self.newest
     }
 
-    /// The window that ends with the newest stretch; `None` where no stretch lies in it whole.
+    /// What was done since a meter last rose: the stretches with work and without a joule.
+    #[must_use]
+    pub const fn still(&self) -> &Stretch {
+        &self.still
+    }
+
+    /// The window that ends with the newest stretch; `None` where no stretch lies in it whole. A
+    /// newest stretch of more than a day is the day's.
     #[must_use]
     pub fn over(&self, span: Span) -> Option<Stretch> {
         self.rings[span.index()].0.iter().map(|piece| piece.sum).reduce(Stretch::then)
@@ -290,16 +321,23 @@ impl Windows {
 
 impl Ring {
     fn add(&mut self, span: Span, since: UnixMillis, at: UnixMillis, stretch: Stretch) {
-        match self.0.back_mut() {
-            Some(last) if since.saturating_since(last.since) < span.piece() => {
-                last.sum = last.sum.then(stretch);
-                last.until = last.until.max(at);
-            }
-            Some(_) | None => self.0.push_back(Piece { since, until: at, sum: stretch }),
-        }
-        self.0.retain(|piece| at.saturating_since(piece.since) <= span.length());
         if self.0.back().is_some_and(|last| last.since > at) {
             self.0.clear();
+            return;
+        }
+        if at.saturating_since(since) <= span.length() {
+            match self.0.back_mut() {
+                Some(last) if since.saturating_since(last.since) < span.piece() => {
+                    last.sum = last.sum.then(stretch);
+                    last.since = last.since.min(since);
+                    last.until = last.until.max(at);
+                }
+                Some(_) | None => self.0.push_back(Piece { since, until: at, sum: stretch }),
+            }
+        }
+        self.0.retain(|piece| at.saturating_since(piece.since) <= span.length());
+        if self.0.is_empty() && span == Span::Day {
+            self.0.push_back(Piece { since, until: at, sum: stretch });
         }
     }
 }
@@ -364,6 +402,44 @@ mod tests {
         assert_eq!(windows.over(Span::Day).unwrap().covered, Duration::from_secs(6_000));
     }
 
+    /// Reports that come more rarely than once a day are judged all the same.
+    #[test]
+    fn a_last_stretch_of_more_than_a_day_is_the_days_window() {
+        let mut windows = steady(3);
+        windows.add(minute(3), minute(1_803), stretch(1_800, 7, 1));
+        let day = windows.over(Span::Day).unwrap();
+        assert_eq!((day.covered, day.joules.get()), (Duration::from_secs(108_000), 7_000_000));
+        assert_eq!(windows.over(Span::Hour), None);
+        windows.add(minute(1_803), minute(1_804), stretch(1, 1, 1));
+        assert_eq!(windows.over(Span::Day).unwrap().covered, Duration::from_secs(60));
+    }
+
+    /// What comes late is of a longer time than the stretches beside it.
+    #[test]
+    fn a_stretch_is_in_no_window_shorter_than_itself() {
+        let mut windows = steady(120);
+        windows.add(minute(80), minute(121), stretch(1, 900, 1));
+        let joules = |span| windows.over(span).unwrap().joules.get() / 1_000_000;
+        assert_eq!(joules(Span::Day), 120 * 30 + 900);
+        assert!(joules(Span::Hour) > 900);
+        assert_eq!(joules(Span::TenMinutes), 9 * 30, "what was in it stays");
+        windows.add(minute(121), minute(141), stretch(20, 1, 1));
+        let hour = windows.over(Span::Hour).unwrap();
+        assert!(hour.joules.get() < 900_000_000, "it went when its beginning did: {hour:?}");
+    }
+
+    #[test]
+    fn a_meter_that_stands_still_is_told_from_a_rig_that_is_off() {
+        let mut windows = steady(3);
+        assert_eq!(windows.still().covered, Duration::ZERO);
+        windows.add(minute(3), minute(13), stretch(10, 0, 5));
+        windows.add(minute(13), minute(73), stretch(60, 0, 0));
+        windows.add(minute(73), minute(83), stretch(10, 0, 5));
+        assert_eq!(windows.still().covered, Duration::from_secs(1_200));
+        windows.add(minute(83), minute(84), stretch(1, 1, 5));
+        assert_eq!(windows.still().covered, Duration::ZERO);
+    }
+
     #[test]
     fn a_clock_set_back_shows_nothing_of_its_future() {
         let mut windows = steady(20);
@@ -388,10 +464,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_window_is_longer_than_its_name_and_none_keeps_much(
-            lengths in prop::collection::vec(1_u64..20_000, 1..300),
+            lengths in prop::collection::vec(1_u64..120_000, 1..300),
         ) {
             let mut windows = Windows::default();
             let mut now = 1_800_000_000_000;
+            let newest = Duration::from_secs(lengths.last().copied().unwrap_or_default());
             for seconds in lengths {
                 let since = UnixMillis::new(now);
                 now += seconds * 1000;
@@ -403,7 +480,8 @@ mod tests {
                 let ring = &windows.rings[span.index()].0;
                 prop_assert!(ring.len() <= 14);
                 let covered = windows.over(span).map_or(Duration::ZERO, |sum| sum.covered);
-                prop_assert!(covered <= span.length());
+                let alone = if span == Span::Day { newest } else { Duration::ZERO };
+                prop_assert!(covered <= span.length().max(alone));
             }
         }
     }

@@ -26,8 +26,8 @@ use units::{Hashes, UnixMillis, Work};
 
 mod standings;
 
+pub use self::standings::{Accounts, Standing, Standings};
 use self::standings::{Heard, Keeper};
-pub use self::standings::{Standing, Standings};
 
 /// Intervals without a report after which a meter no longer stands in another's way.
 const LIVE_INTERVALS: u32 = 5;
@@ -67,9 +67,10 @@ impl EnergyDesk {
         self.keeper.count(worker, work);
     }
 
-    /// How every worker that reports stands, as of its last report.
-    pub fn standings(&mut self, now: UnixMillis) -> Standings {
-        self.keeper.standings(now)
+    /// How every worker that reports stands, as of its last report; and which accounts are flagged as
+    /// a whole, as of the last look at them, ten minutes ago at most.
+    pub fn standings(&mut self, now: UnixMillis) -> (Standings, Accounts) {
+        (self.keeper.standings(now), self.keeper.accounts())
     }
 
     /// Takes one report of `worker`, or says why not.

@@ -19,7 +19,7 @@ use units::{Sats, UnixMillis};
 use crate::{
     blocks::shown,
     clock::Clock,
-    energy_desk::{EnergyDesk, Standings},
+    energy_desk::{Accounts, EnergyDesk, Standings},
     front::mail::{Early, Mail, Mailbox, PeerKey, ShareFrom},
     metrics::LedgerMetrics,
     rates::{Hashrate, Rates},
@@ -151,6 +151,8 @@ pub struct RatesNow {
     pub workers: HashMap<WorkerId, Hashrate>,
     /// Joules beside work of each worker that reports.
     pub standings: Standings,
+    /// Accounts whose workers are flagged together.
+    pub flagged: Accounts,
 }
 
 /// The way to the ledger's thread.
@@ -574,8 +576,8 @@ impl Writer {
             Command::Rates(reply) => {
                 let now = self.clock.now();
                 let (pool, workers) = self.rates.snapshot(now.mono);
-                let standings = self.desk.standings(now.unix);
-                let _ = reply.send(RatesNow { pool, workers, standings });
+                let (standings, flagged) = self.desk.standings(now.unix);
+                let _ = reply.send(RatesNow { pool, workers, standings, flagged });
             }
         }
     }

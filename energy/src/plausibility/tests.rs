@@ -48,6 +48,7 @@ fn minute_of(rig: Rig) -> Stretch {
         covered: Duration::from_secs(60),
         joules: MicroJoules::new(whole(joules * 1e6)),
         doubtful: joules * 1e6 * rig.uncertainty,
+        doubtful_usual: joules * 1e6 * rig.uncertainty,
         proven,
         claimed: Hashes::new(whole(hashes * rig.claimed_over_proven)),
         beside_claimed: proven,
@@ -61,8 +62,15 @@ fn run(windows: &mut Windows, minutes: core::ops::Range<u64>, rig: Rig) {
 }
 
 fn flags(windows: &Windows, epoch_at: Option<UnixMillis>, model: Option<&str>) -> Vec<Flag> {
-    let device = model.map(|model| efficiency::device(model).unwrap());
-    judge(Facts { windows, epoch_at, device: device.as_ref() })
+    let mut starts = Starts::default();
+    epoch_at.into_iter().for_each(|at| starts.begun(at));
+    judge_by(windows, &starts, model)
+}
+
+fn judge_by(windows: &Windows, starts: &Starts, model: Option<&str>) -> Vec<Flag> {
+    let figure = model.map(|model| Figure::Model(efficiency::device(model).unwrap()));
+    let now = windows.newest().unwrap_or_default();
+    judge(Facts { windows, starts, figure: figure.as_ref(), now })
 }
 
 fn after(minutes: u64, rig: Rig, model: Option<&str>) -> Vec<(Kind, String)> {
@@ -119,13 +127,149 @@ fn what_a_counter_begins_with_is_a_transient() {
     assert_eq!(flags(&windows, Some(at(100)), None), []);
 }
 
+/// A meter that begins anew with every report says nothing about the one that goes on at 1 J/TH.
+#[test]
+fn counters_that_begin_anew_all_day_excuse_four_times() {
+    let impossible = Rig { joules_per_terahash: 1.0, ..RIG };
+    let dear = Rig { joules_per_terahash: 60.0, ..RIG };
+    let model = Some("Antminer S19 Pro");
+    let (mut windows, mut starts) = (Windows::default(), Starts::default());
+    for minute in 0..30 {
+        starts.begun(at(minute));
+        run(&mut windows, minute..minute + 1, impossible);
+    }
+    assert_eq!(judge_by(&windows, &starts, None)[0].kind, Kind::Impossible);
+    let (mut windows, mut starts) = (Windows::default(), Starts::default());
+    let mut excused = 0;
+    for minute in 0..1_440 {
+        starts.begun(at(minute));
+        run(&mut windows, minute..minute + 1, dear);
+        let found = judge_by(&windows, &starts, model);
+        assert_eq!(found.len(), 1, "{minute} {found:?}");
+        excused += usize::from(found[0].kind == Kind::StartUp);
+    }
+    assert_eq!(excused, EXCUSES_A_DAY * 9);
+    // The next day there are some again.
+    starts.begun(at(1_440));
+    assert_eq!(judge_by(&windows, &starts, model)[0].kind, Kind::StartUp);
+}
+
+/// Difficulty so high that an hour has too few shares.
+#[test]
+fn the_day_is_judged_where_the_hour_has_too_few_shares() {
+    let mut windows = Windows::default();
+    for minute in 0..720 {
+        // A share every fifteen minutes, so 1.5 J/TH.
+        let shares_per_minute = u64::from(minute % 15 == 0);
+        let rig = Rig { joules_per_terahash: 0.1, shares_per_minute, ..RIG };
+        run(&mut windows, minute..minute + 1, rig);
+    }
+    assert!(windows.over(Span::Hour).unwrap().proven.effective() < SHARES_LEAST);
+    assert_eq!(flags(&windows, None, None)[0].kind, Kind::Impossible);
+}
+
+#[test]
+fn an_uncertainty_beyond_what_is_usual_excuses_nothing() {
+    let rig = Rig { joules_per_terahash: 4.5, uncertainty: 0.05, ..RIG };
+    let mut windows = Windows::default();
+    for minute in 0..60 {
+        let one = minute_of(rig);
+        let boasts = Stretch { doubtful: one.joules.joules_f64() * 1e6, ..one };
+        windows.add(at(minute), at(minute + 1), boasts);
+    }
+    let hour = windows.over(Span::Hour).unwrap();
+    assert!((hour.uncertainty() - 1.0).abs() < 1e-9, "it is shown as it is stated");
+    assert_eq!(flags(&windows, None, None)[0].kind, Kind::Impossible);
+}
+
+/// A power unit that counts in tenths of a kilowatt-hour, and a rig of 100 W at 30 J/TH.
+#[test]
+fn a_counter_of_large_steps_is_given_time_and_not_for_ever() {
+    let still = Rig { joules_per_terahash: 0.0, ..RIG };
+    let mut windows = Windows::default();
+    run(&mut windows, 0..60, still);
+    let found = flags(&windows, None, None);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind, Kind::StartUp);
+    assert!(found[0].reason.contains("no meter has risen in 60 min"), "{found:?}");
+    // A step, and another, are judged with the time before them.
+    run(&mut windows, 60..61, Rig { joules_per_terahash: 30.0 * 61.0, ..RIG });
+    run(&mut windows, 61..170, still);
+    assert_eq!(flags(&windows, None, None), []);
+    run(&mut windows, 170..181, still);
+    let found = flags(&windows, None, None);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind, Kind::Impossible);
+    assert!(found[0].reason.starts_with("0 J, and 1200 shares in 2 h"), "{found:?}");
+    // A rig that is off is no matter.
+    let off = Rig { shares_per_minute: 0, ..still };
+    let mut windows = Windows::default();
+    run(&mut windows, 0..300, off);
+    assert_eq!(flags(&windows, None, None)[0].kind, Kind::StartUp);
+}
+
+#[test]
+fn small_workers_are_judged_together() {
+    let windows = |rig: Rig, minutes: u64| {
+        let mut windows = Windows::default();
+        for minute in 0..minutes {
+            let shares_per_minute = u64::from(minute % 10 == 0);
+            run(&mut windows, minute..minute + 1, Rig { shares_per_minute, ..rig });
+        }
+        [Span::Hour, Span::Day].map(|span| windows.over(span))
+    };
+    let of = |rig: Rig, workers: u64, minutes: u64| {
+        let mut together = Together::default();
+        (0..workers).for_each(|_| together.add(windows(rig, minutes), false));
+        together.judge()
+    };
+    let below = Rig { joules_per_terahash: 0.1, ..RIG };
+    let found = of(below, 50, 60).unwrap();
+    assert_eq!(found.kind, Kind::Impossible);
+    assert!(found.reason.starts_with("50 workers together: 1.000000 J/TH"), "{found:?}");
+    assert_eq!(of(RIG, 50, 60), None);
+    assert_eq!(of(below, 1, 60), None, "that is the worker's own");
+    assert_eq!(of(below, 50, 9), None, "too early");
+    // Names that are dropped before their meters have stood still for long.
+    let still = Rig { joules_per_terahash: 0.0, ..RIG };
+    assert_eq!(of(still, 20, 90), None, "they may rise yet");
+    let mut gone = Together::default();
+    (0..20).for_each(|_| gone.add(windows(still, 30), true));
+    assert_eq!(gone.judge(), None);
+    (0..20).for_each(|_| gone.add(windows(still, 90), true));
+    assert!(gone.judge().unwrap().reason.contains("0 J, and 240 shares in 40 h"), "{gone:?}");
+    // Beside rigs whose counters have not risen yet nobody is below the floor.
+    let mut coarse = Together::default();
+    let dear = Rig { joules_per_terahash: 1.5, ..RIG };
+    (0..10).for_each(|_| coarse.add(windows(dear, 60), false));
+    (0..20).for_each(|_| coarse.add(windows(still, 60), false));
+    assert_eq!(coarse.judge(), None);
+}
+
+#[test]
+fn a_stated_figure_is_held_against_the_report_as_a_models_is() {
+    let mut windows = Windows::default();
+    run(&mut windows, 0..60, RIG);
+    let by = |stated: f64| {
+        let figure = Figure::Stated(stated);
+        let (starts, now) = (Starts::default(), at(60));
+        judge(Facts { windows: &windows, starts: &starts, figure: Some(&figure), now })
+    };
+    assert_eq!(by(31.5), []);
+    let found = by(60.0);
+    assert_eq!(found[0].kind, Kind::Inconsistent);
+    let part = "the operator's own figure is 60.00, between 45.00 and 75.00";
+    assert!(found[0].reason.contains(part), "{found:?}");
+}
+
 #[test]
 fn below_the_floor_is_impossible_beyond_doubt_alone() {
     let at_floor = Rig { joules_per_terahash: 11.0, ..RIG };
     assert_eq!(kinds(600, at_floor, None), []);
     // 10 J/TH is within the meter's 5 % and the luck of 600 shares, and beyond that of many.
     let below = Rig { joules_per_terahash: 10.0, ..RIG };
-    assert_eq!(kinds(600, below, None), []);
+    assert_eq!(kinds(60, below, None), []);
+    assert_eq!(kinds(600, below, None), [Kind::Impossible], "the day's 6,000");
     let many = Rig { shares_per_minute: 2_000, uncertainty: 0.02, ..below };
     assert_eq!(kinds(600, many, None), [Kind::Impossible]);
     assert_eq!(kinds(600, Rig { uncertainty: 0.3, ..many }, None), []);
@@ -201,7 +345,9 @@ fn recorded_devices_claim_what_they_prove() {
     let claimed = Hashes::new(whole(67.75e12 * 10_154.0));
     let (covered, beside_claimed) = (Duration::from_secs(10_154), proven);
     let doubtful = joules.joules_f64() * 1e6 * 0.1;
-    let whatsminer = Stretch { covered, joules, doubtful, proven, claimed, beside_claimed };
+    let doubtful_usual = doubtful;
+    let whatsminer =
+        Stretch { covered, joules, doubtful, doubtful_usual, proven, claimed, beside_claimed };
     assert!((whatsminer.per_terahash().unwrap().value_f64() - 51.0).abs() < 0.05);
     let mut windows = Windows::default();
     windows.add(at(0), UnixMillis::new(at(0).get() + 10_154_000), whatsminer);
@@ -219,6 +365,7 @@ fn the_documented_example_is_what_is_computed() {
         covered: Duration::from_secs(10_154),
         joules,
         doubtful: joules.joules_f64() * 1e6 * 0.02,
+        doubtful_usual: joules.joules_f64() * 1e6 * 0.02,
         proven,
         claimed: Hashes::new(687_933_500_000_000_000),
         beside_claimed: proven,
@@ -308,6 +455,7 @@ proptest! {
                 covered: Duration::from_secs(seconds),
                 joules: MicroJoules::new(joules),
                 doubtful,
+                doubtful_usual: doubtful,
                 proven,
                 claimed: Hashes::new(claimed),
                 beside_claimed: proven,

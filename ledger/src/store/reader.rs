@@ -96,13 +96,13 @@ impl Reader {
         Ok(accounts)
     }
 
-    /// Tells `each` of every worker that has never reported a meter: its account's name, its own,
-    /// and its work. O(workers); nothing is kept.
+    /// Tells `each` of every worker with work that no reading covers: its account's name, its own,
+    /// and that work. O(workers); nothing is kept.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn each_unmetered(&self, each: impl FnMut(&str, &str, Work)) -> Result<(), LedgerError> {
-        self.ask_with_tail("reading workers", |conn, tail| each_unmetered(conn, tail, each))
+    pub fn each_uncovered(&self, each: impl FnMut(&str, &str, Work)) -> Result<(), LedgerError> {
+        self.ask_with_tail("reading workers", |conn, tail| each_uncovered(conn, tail, each))
     }
 
     /// The `limit` newest blocks, newest first.
@@ -374,23 +374,28 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<WorkerView> {
     })
 }
 
-fn each_unmetered(
+fn each_uncovered(
     conn: &Connection,
     tail: &Tail,
     mut each: impl FnMut(&str, &str, Work),
 ) -> Result<(), LedgerError> {
     let mut statement = conn.prepare_cached(
-        "SELECT account.name, worker.name, worker.id, tally.shares, tally.work
+        "SELECT account.name, worker.name, worker.id, tally.shares, tally.work,
+                worker_energy.covered
          FROM worker JOIN account ON account.id = worker.account
          JOIN tally ON tally.worker = worker.id
-         WHERE NOT EXISTS (SELECT 1 FROM meter WHERE meter.worker = worker.id)",
+         LEFT JOIN worker_energy ON worker_energy.worker = worker.id",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let saved = Tally { shares: row.get(3)?, work: row.get::<_, Wide>(4)?.0 };
         let later = tail.of(WorkerId::new(row.get(2)?)).map(|later| later.tally);
-        each(text(0)?, text(1)?, Work::new(tally::plus(saved, later)?.work));
+        let covered = row.get::<_, Option<Wide>>(5)?.map_or(0, |covered| covered.0);
+        let uncovered = tally::plus(saved, later)?.work.saturating_sub(covered);
+        if uncovered > 0 {
+            each(text(0)?, text(1)?, Work::new(uncovered));
+        }
     }
     Ok(())
 }

@@ -70,12 +70,14 @@ fn joules_and_the_work_they_cover_go_together() {
     let bob = world.worker("bob", "");
     world.commit(&[(bob, 7)]);
     assert_eq!(world.ledger.metered(bob).unwrap().covered_work, Work::ZERO);
-    let mut unmetered = Vec::new();
+    // What came before the first reading, after the last, and across the new epoch.
+    let mut uncovered = Vec::new();
     let each = |account: &str, name: &str, work| {
-        unmetered.push((account.to_owned(), name.to_owned(), work));
+        uncovered.push((account.to_owned(), name.to_owned(), work));
     };
-    world.reader().each_unmetered(each).unwrap();
-    assert_eq!(unmetered, [("bob".to_owned(), String::new(), Work::new(7))]);
+    world.reader().each_uncovered(each).unwrap();
+    let of = |account: &str, name: &str, work| (account.to_owned(), name.to_owned(), work);
+    assert_eq!(uncovered, [of("alice", "r", Work::new(136 - 65)), of("bob", "", Work::new(7))]);
     assert_eq!(world.ledger.meters().unwrap(), worker.meters);
     assert_eq!(world.reader().meters().unwrap(), worker.meters);
     world.assert_sound();

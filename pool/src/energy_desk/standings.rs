@@ -3,15 +3,18 @@
 //!
 //! Read [`Keeper::note`]: every report that was taken adds what the ledger credited for it, and the
 //! worker is judged anew. Shares are counted between reports, for how far their work may be off.
+//! Where a worker's meters are heard of at different times, what they report waits until all have
+//! gone on: see [`Tracked::add`]. Accounts are judged every ten minutes: see [`Keeper::sweep`].
 //!
-//! All of it is memory, about 7 KB a worker at the most and for [`MAX_WORKERS`] of them: after a
-//! restart, windows begin with each worker's first report. The ledger has what was credited.
+//! All of it is memory, about 8 KB a worker at the most, and 6 more where it has 64 meters, for
+//! [`MAX_WORKERS`] of them: after a restart, windows begin with each worker's first report. The
+//! ledger has what was credited.
 //! Deliberately not here: sums over workers, which are made when somebody asks (`http/standing.rs`).
 //!
 //! Units: times are Unix milliseconds by the pool's clock.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -19,9 +22,8 @@ use std::{
 use defences::{Defence, stands};
 use energy::{
     book::{HashStep, Step, Taken, Taking},
-    efficiency::Device,
-    meter::PPM,
-    plausibility::{self, Facts, Flag, Kind},
+    meter::{MeterId, PPM},
+    plausibility::{self, Facts, Flag, Kind, Starts, Together},
     profile::{Figure, Profiles},
     windows::{Proven, Span, Stretch, Windows},
 };
@@ -30,16 +32,24 @@ use units::{MicroJoules, UnixMillis, Work};
 
 use super::MAX_WORKERS;
 
-/// A worker that has not reported for so long is let go of.
-const FORGOTTEN_AFTER: Duration = Span::Day.length();
-/// Between looks for such workers.
+/// A worker that has not reported for so long is shown no more.
+const HIDDEN_AFTER: Duration = Span::Day.length();
+/// And after so long it is let go of: its next report is as its first.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 86_400);
+/// Between looks for such workers, and at accounts.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// A meter that was heard of once is waited for so long.
+const WAIT_FIRST: Duration = Duration::from_secs(2 * 3600);
+/// Nothing waits for longer.
+const WAIT_MOST: Duration = Span::Day.length();
 /// Lines about flags in a minute; the others are counted.
 const LINES_A_MINUTE: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Every worker's standing; a copy costs nothing.
 pub type Standings = Arc<HashMap<WorkerId, Arc<Standing>>>;
+/// Accounts whose workers' joules are impossible together, and why; a copy costs nothing.
+pub type Accounts = Arc<BTreeMap<String, Flag>>;
 
 /// How one worker stands, as of its last report.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,16 +67,29 @@ pub struct Standing {
 }
 
 /// What a report brought, as far as windows go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Heard {
     /// Since when the counted meters that go on have counted; `None` where none does.
     since: Option<UnixMillis>,
     /// Counted joules, each times its meter's uncertainty as a part of one; in microjoules.
     doubtful: f64,
+    /// The same, with no more than is usual of each meter's kind.
+    doubtful_usual: f64,
+    /// Meters that it brings something new of.
+    meters: Vec<Progress>,
     /// Whether a counted meter began, or began anew.
     epoch: bool,
     /// The miner's own count.
     hashes: HashStep,
+}
+
+/// How a meter went on.
+#[derive(Clone, Debug)]
+struct Progress {
+    id: MeterId,
+    counted: bool,
+    /// Since when what it counts has counted; `None` where it began, or began anew.
+    since: Option<UnixMillis>,
 }
 
 /// Keeps the standings.
@@ -75,6 +98,7 @@ pub(super) struct Keeper {
     profiles: Profiles,
     workers: HashMap<WorkerId, Tracked>,
     shown: Standings,
+    accounts: Accounts,
     swept_at: UnixMillis,
     voice: Voice,
 }
@@ -83,14 +107,29 @@ pub(super) struct Keeper {
 #[derive(Debug)]
 struct Tracked {
     windows: Windows,
-    device: Option<Device>,
-    epoch_at: Option<UnixMillis>,
+    figure: Option<Figure>,
+    starts: Starts,
+    /// Counted meters.
+    meters: BTreeMap<MeterId, Member>,
+    /// What waits for the others of them, and since when that has counted.
+    pending: Option<(UnixMillis, Stretch)>,
+    heard_at: UnixMillis,
     /// Up to when joules were covered, and up to when hashes were claimed.
     covered_until: UnixMillis,
     claimed_until: UnixMillis,
     /// Shares since then, for each.
     uncovered: Proven,
     unclaimed: Proven,
+}
+
+/// One of several meters whose joules make a worker's.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    heard_at: UnixMillis,
+    /// For how long it is waited for.
+    wait: Duration,
+    /// Whether it has gone on since something was last pending.
+    advanced: bool,
 }
 
 /// How much may be said in the log.
@@ -107,16 +146,27 @@ impl Heard {
         let counted = || taking.meters.iter().filter(|taken| taken.counted);
         Self {
             since: counted().filter_map(|taken| taken.since).min(),
-            doubtful: counted().map(doubtful).sum(),
+            doubtful: counted().map(|taken| doubtful(taken, taken.meter.uncertainty_ppm)).sum(),
+            doubtful_usual: counted()
+                .map(|taken| {
+                    let usual = taken.meter.kind.usual_uncertainty_ppm();
+                    doubtful(taken, taken.meter.uncertainty_ppm.min(usual))
+                })
+                .sum(),
+            meters: taking.meters.iter().filter_map(progress).collect(),
             epoch: counted().any(|taken| matches!(taken.step, Step::First | Step::NewEpoch)),
             hashes: taking.hashes,
         }
     }
 }
 
-fn doubtful(taken: &Taken) -> f64 {
-    let part = f64::from(taken.meter.uncertainty_ppm) / f64::from(PPM);
-    taken.credited.joules_f64() * 1e6 * part
+fn doubtful(taken: &Taken, uncertainty_ppm: u32) -> f64 {
+    taken.credited.joules_f64() * 1e6 * f64::from(uncertainty_ppm) / f64::from(PPM)
+}
+
+fn progress(taken: &Taken) -> Option<Progress> {
+    let (id, counted, since) = (taken.meter.id.clone(), taken.counted, taken.since);
+    (taken.step != Step::Late).then_some(Progress { id, counted, since })
 }
 
 impl Keeper {
@@ -152,7 +202,7 @@ impl Keeper {
             Entry::Vacant(new) if room => {
                 let figure = self.profiles.of(&after.account, &after.name);
                 let tracked = new.insert(Tracked::new(figure, at));
-                tracked.epoch_at = heard.epoch.then_some(at);
+                tracked.begin(heard, at);
                 tracked
             }
             Entry::Vacant(_) => return,
@@ -171,18 +221,56 @@ impl Keeper {
         Arc::clone(&self.shown)
     }
 
+    /// Accounts that are flagged as a whole.
+    pub(super) fn accounts(&self) -> Accounts {
+        Arc::clone(&self.accounts)
+    }
+
+    /// Lets go of who has been silent for long, and judges accounts. O(workers), every ten minutes.
     fn sweep(&mut self, now: UnixMillis) {
         if now >= self.swept_at && now.saturating_since(self.swept_at) < SWEEP_EVERY {
             return;
         }
         self.swept_at = now;
-        let silent = |standing: &Standing| now.saturating_since(standing.at) > FORGOTTEN_AFTER;
+        let silent = |standing: &Standing| now.saturating_since(standing.at) > HIDDEN_AFTER;
         if self.shown.values().any(|standing| silent(standing)) {
-            let shown = Arc::make_mut(&mut self.shown);
-            shown.retain(|_, standing| !silent(standing));
-            self.workers.retain(|worker, _| shown.contains_key(worker));
+            Arc::make_mut(&mut self.shown).retain(|_, standing| !silent(standing));
+        }
+        // Whoever comes back within the week is known, while there is room.
+        let kept = if self.workers.len() < MAX_WORKERS { FORGOTTEN_AFTER } else { HIDDEN_AFTER };
+        self.workers.retain(|_, tracked| now.saturating_since(tracked.heard_at) <= kept);
+        let judged = judged(self.shown.values().map(|standing| &**standing), now);
+        self.voice.tell_of_accounts(&self.accounts, &judged, now);
+        self.accounts = Arc::new(judged);
+    }
+}
+
+/// What is impossible of accounts: of those of their workers together that start up, by themselves
+/// too small to be judged, and of all that are not impossible already.
+fn judged<'a>(
+    standings: impl Iterator<Item = &'a Standing>,
+    now: UnixMillis,
+) -> BTreeMap<String, Flag> {
+    let mut accounts: BTreeMap<&str, [Together; 2]> = BTreeMap::new();
+    for standing in standings {
+        let is = |kind| standing.flags.iter().any(|flag| flag.kind == kind);
+        if is(Kind::Impossible) {
+            continue;
+        }
+        let silent = now.saturating_since(standing.at);
+        let [_, hour, day] = standing.windows;
+        let gone = silent > Span::Hour.length();
+        let spans = [hour.filter(|_| !gone), day];
+        let [small, all] = accounts.entry(&standing.account).or_default();
+        all.add(spans, gone);
+        if is(Kind::StartUp) {
+            small.add(spans, gone);
         }
     }
+    let flagged = |(account, [small, all]): (&str, [Together; 2])| {
+        Some((account.to_owned(), small.judge().or_else(|| all.judge())?))
+    };
+    accounts.into_iter().filter_map(flagged).collect()
 }
 
 /// What the ledger counted for a report: joules, and the work that they cover.
@@ -196,8 +284,11 @@ impl Tracked {
     fn new(figure: Option<&Figure>, at: UnixMillis) -> Self {
         Self {
             windows: Windows::default(),
-            device: figure.and_then(Figure::device).cloned(),
-            epoch_at: None,
+            figure: figure.cloned(),
+            starts: Starts::default(),
+            meters: BTreeMap::new(),
+            pending: None,
+            heard_at: at,
             covered_until: at,
             claimed_until: at,
             uncovered: Proven::default(),
@@ -205,18 +296,42 @@ impl Tracked {
         }
     }
 
-    fn add(&mut self, heard: &Heard, (joules, work): (MicroJoules, Work), at: UnixMillis) {
+    /// Takes note of a report's meters, and of those that began anew.
+    fn begin(&mut self, heard: &Heard, at: UnixMillis) {
+        self.heard_at = at;
         if heard.epoch {
-            self.epoch_at = Some(at);
+            self.starts.begun(at);
         }
+        for Progress { id, counted, since } in &heard.meters {
+            if !counted {
+                self.meters.remove(id);
+                continue;
+            }
+            let advanced = since.is_some();
+            let apart = since.map(|since| at.saturating_since(since).saturating_mul(2));
+            let wait = apart.map_or(WAIT_FIRST, |apart| apart.min(WAIT_MOST));
+            let known = self.meters.get(id).is_some_and(|known| known.advanced);
+            let member = Member { heard_at: at, wait, advanced: advanced || known };
+            self.meters.insert(id.clone(), member);
+        }
+        self.meters.retain(|_, known| at.saturating_since(known.heard_at) <= known.wait);
+    }
+
+    /// Adds what a report brings. It is held back while a counted meter is waited for, one that
+    /// reports more rarely than the others: its joules are of a longer time, and so must be the work
+    /// and the other meters' joules that they stand beside. What comes late all the same, after it
+    /// was waited for in vain, is in no window shorter than the time that it is of.
+    fn add(&mut self, heard: &Heard, (joules, work): (MicroJoules, Work), at: UnixMillis) {
+        self.begin(heard, at);
         let mut stretch = Stretch::default();
         let mut since = at;
         if let Some(begun) = heard.since {
             let from = begun.max(self.covered_until);
-            since = since.min(from);
+            since = since.min(begun);
             stretch.covered = at.saturating_since(from);
             stretch.joules = joules;
             stretch.doubtful = heard.doubtful;
+            stretch.doubtful_usual = heard.doubtful_usual;
             stretch.proven = core::mem::take(&mut self.uncovered).scaled_to(work);
             self.covered_until = at;
         } else if heard.epoch {
@@ -237,18 +352,31 @@ impl Tracked {
             HashStep::Nothing => {}
         }
         if heard.since.is_some() || matches!(heard.hashes, HashStep::Advanced(_)) {
+            let (begun, sum) = self.pending.unwrap_or_else(|| (since, Stretch::default()));
+            self.pending = Some((begun.min(since), sum.then(stretch)));
+        }
+        self.settle(at);
+    }
+
+    /// Puts what is pending into the windows, if every counted meter has gone on meanwhile.
+    fn settle(&mut self, at: UnixMillis) {
+        if self.meters.values().any(|known| !known.advanced && known.heard_at < at) {
+            return;
+        }
+        if let Some((since, stretch)) = self.pending.take() {
             self.windows.add(since, at, stretch);
         }
+        self.meters.values_mut().for_each(|known| known.advanced = false);
     }
 
     fn standing(&self, names: &MeteredWorker, at: UnixMillis) -> Standing {
-        let (windows, device) = (&self.windows, self.device.as_ref());
+        let (windows, starts, figure) = (&self.windows, &self.starts, self.figure.as_ref());
         Standing {
             account: names.account.clone(),
             worker: names.name.clone(),
             at,
             windows: Span::ALL.map(|span| windows.over(span)),
-            flags: plausibility::judge(Facts { windows, epoch_at: self.epoch_at, device }),
+            flags: plausibility::judge(Facts { windows, starts, figure, now: at }),
         }
     }
 }
@@ -267,6 +395,27 @@ impl Voice {
         for Flag { kind, reason: _ } in added(had, &now.flags) {
             if self.may_speak(at) {
                 tracing::info!("energy of {who} is no longer flagged as {}", kind.as_str());
+            }
+        }
+    }
+
+    /// The same of accounts.
+    fn tell_of_accounts(
+        &mut self,
+        had: &BTreeMap<String, Flag>,
+        now: &BTreeMap<String, Flag>,
+        at: UnixMillis,
+    ) {
+        for (account, Flag { kind, reason }) in now {
+            if !had.contains_key(account) && self.may_speak(at) {
+                let kind = kind.as_str();
+                tracing::warn!("energy of account {account} is flagged as {kind}: {reason}");
+            }
+        }
+        for (account, Flag { kind, reason: _ }) in had {
+            if !now.contains_key(account) && self.may_speak(at) {
+                let kind = kind.as_str();
+                tracing::info!("energy of account {account} is no longer flagged as {kind}");
             }
         }
     }
@@ -295,147 +444,4 @@ fn added<'a>(flags: &'a [Flag], others: &'a [Flag]) -> impl Iterator<Item = &'a 
 }
 
 #[cfg(test)]
-mod tests {
-    use units::Hashes;
-
-    use super::*;
-
-    const NOTHING: Heard =
-        Heard { since: None, doubtful: 0.0, epoch: false, hashes: HashStep::Nothing };
-    const ANEW: Heard = Heard { epoch: true, hashes: HashStep::Baseline, ..NOTHING };
-
-    fn at(minute: u64) -> UnixMillis {
-        UnixMillis::new(1_800_000_000_000 + minute * 60_000)
-    }
-
-    fn sums(joules: u128, work: u128) -> MeteredWorker {
-        MeteredWorker {
-            account: "a".to_owned(),
-            name: "rig".to_owned(),
-            energy: MicroJoules::new(joules * 1_000_000),
-            covered_work: Work::new(work),
-        }
-    }
-
-    const SHARE: u128 = 100_000_000_000_000;
-
-    /// Ten shares and so many joules a minute, from one minute to another.
-    fn run(keeper: &mut Keeper, minutes: core::ops::Range<u64>, joules: u128) {
-        let rig = WorkerId::new(1);
-        for minute in minutes {
-            (0..10).for_each(|_| keeper.count(rig, Work::new(SHARE)));
-            let heard = Heard {
-                since: Some(at(minute)),
-                hashes: HashStep::Advanced(Hashes::new(SHARE * 10)),
-                ..NOTHING
-            };
-            let ends = (&sums(0, 0), &sums(joules, SHARE * 10));
-            keeper.note(rig, &heard, ends, at(minute + 1));
-        }
-    }
-
-    fn of_rig(keeper: &mut Keeper, minute: u64) -> Arc<Standing> {
-        Arc::clone(&keeper.standings(at(minute))[&WorkerId::new(1)])
-    }
-
-    fn kinds(standing: &Standing) -> Vec<Kind> {
-        standing.flags.iter().map(|flag| flag.kind).collect()
-    }
-
-    #[test]
-    fn joules_and_work_of_the_same_reports_make_a_window() {
-        let mut keeper = Keeper::default();
-        let rig = WorkerId::new(1);
-        // Before the first report nothing is counted, and that report is where windows begin.
-        keeper.count(rig, Work::new(SHARE));
-        keeper.note(rig, &ANEW, (&sums(0, 0), &sums(0, 0)), at(0));
-        let standing = of_rig(&mut keeper, 0);
-        assert_eq!((standing.windows, kinds(&standing)), ([None; 3], vec![Kind::StartUp]));
-        run(&mut keeper, 0..30, 30_000);
-        let standing = of_rig(&mut keeper, 30);
-        assert_eq!(kinds(&standing), []);
-        let [ten, hour, day] = standing.windows.map(Option::unwrap);
-        assert_eq!(ten.covered, Duration::from_secs(600));
-        assert_eq!((ten.joules.joules(), ten.proven.shares), ("300000.000000".to_owned(), 100));
-        assert_eq!(ten.per_terahash().unwrap().to_string(), "30.000000");
-        assert_eq!(ten.claimed_over_proven(energy::interval::Level::Shown).unwrap().0, 1.0);
-        assert_eq!((hour, hour.covered), (day, Duration::from_secs(1800)));
-    }
-
-    /// Shares of a time that no meter saw are not held against the joules of another.
-    #[test]
-    fn a_gap_is_in_no_window() {
-        let mut keeper = Keeper::default();
-        let rig = WorkerId::new(1);
-        run(&mut keeper, 0..20, 30_000);
-        (0..500).for_each(|_| keeper.count(rig, Work::new(SHARE)));
-        keeper.note(rig, &ANEW, (&sums(0, 0), &sums(0, 0)), at(25));
-        assert_eq!(kinds(&of_rig(&mut keeper, 25)), [Kind::StartUp]);
-        run(&mut keeper, 25..36, 30_000);
-        let standing = of_rig(&mut keeper, 36);
-        assert_eq!(kinds(&standing), []);
-        let hour = standing.windows[1].unwrap();
-        assert_eq!((hour.covered.as_secs() / 60, hour.proven.shares), (30, 300));
-        assert_eq!(hour.per_terahash().unwrap().to_string(), "30.000000");
-    }
-
-    /// A report that was held up, or came twice, changes nothing of what is held against claims.
-    #[test]
-    fn a_late_report_loses_no_shares() {
-        let mut keeper = Keeper::default();
-        let rig = WorkerId::new(1);
-        run(&mut keeper, 0..30, 30_000);
-        for minute in 30..60 {
-            (0..5).for_each(|_| keeper.count(rig, Work::new(SHARE)));
-            keeper.note(rig, &NOTHING, (&sums(0, 0), &sums(0, 0)), at(minute));
-            (0..5).for_each(|_| keeper.count(rig, Work::new(SHARE)));
-            let hashes = HashStep::Advanced(Hashes::new(SHARE * 10));
-            let heard = Heard { since: Some(at(minute)), hashes, ..NOTHING };
-            keeper.note(rig, &heard, (&sums(0, 0), &sums(30_000, SHARE * 10)), at(minute + 1));
-        }
-        let standing = of_rig(&mut keeper, 60);
-        assert_eq!(kinds(&standing), []);
-        let hour = standing.windows[1].unwrap();
-        assert_eq!((hour.proven.shares, hour.beside_claimed), (590, hour.proven));
-    }
-
-    #[test]
-    fn a_named_model_is_held_against_the_report_and_a_flag_goes_when_its_cause_does() {
-        let profile = energy::profile::Profile {
-            worker: "a.r*".to_owned(),
-            figure: Figure::Model(energy::efficiency::device("Antminer S19 Pro").unwrap()),
-        };
-        let mut keeper = Keeper::new(Profiles(vec![profile]));
-        run(&mut keeper, 0..30, 10_000);
-        let flagged = of_rig(&mut keeper, 30);
-        assert_eq!(kinds(&flagged), [Kind::Inconsistent]);
-        assert!(flagged.flags[0].reason.contains("Antminer S19 Pro takes 29.50"));
-        run(&mut keeper, 30..3000, 30_000);
-        assert_eq!(kinds(&of_rig(&mut keeper, 3000)), []);
-    }
-
-    #[test]
-    fn who_is_silent_for_a_day_is_forgotten_and_not_too_many_are_known() {
-        let mut keeper = Keeper::default();
-        for worker in 0..=u32::try_from(MAX_WORKERS).unwrap() {
-            let ends = (&sums(0, 0), &sums(0, 0));
-            keeper.note(WorkerId::new(worker), &NOTHING, ends, at(0));
-        }
-        assert_eq!(keeper.standings(at(1)).len(), MAX_WORKERS);
-        assert!(keeper.standings(at(24 * 60 + 11)).is_empty() && keeper.workers.is_empty());
-    }
-
-    #[test]
-    fn the_log_hears_of_a_flag_once_and_not_of_thousands() {
-        let flag = |kind| Flag { kind, reason: String::new() };
-        let had = [flag(Kind::StartUp), flag(Kind::Drift)];
-        let now = [flag(Kind::Drift), flag(Kind::Impossible), flag(Kind::StartUp)];
-        let new = Vec::from_iter(added(&now, &had).map(|flag| flag.kind));
-        assert_eq!(new, [Kind::Impossible]);
-        assert_eq!(added(&had, &now).count(), 0);
-        let mut voice = Voice::default();
-        let said = (0..1000).filter(|_| voice.may_speak(at(0))).count();
-        assert_eq!((said, voice.withheld), (20, 980));
-        assert!(voice.may_speak(at(1)) && voice.withheld == 0);
-    }
-}
+mod tests;

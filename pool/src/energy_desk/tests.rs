@@ -192,7 +192,7 @@ fn a_window_is_the_ledgers_own_figures() {
         mine(&mut desk, &mut ledger, 3_000);
         take(&mut desk, &mut ledger, minute);
     }
-    let hour = desk.standings(seconds(1800))[&rig].windows[1].unwrap();
+    let hour = desk.standings(seconds(1800)).0[&rig].windows[1].unwrap();
     let metered = ledger.metered(rig).unwrap();
     assert_eq!((hour.joules, hour.proven.work), (metered.energy, metered.covered_work));
     assert_eq!((hour.covered, hour.proven.shares), (Duration::from_secs(1800), 60));
@@ -200,13 +200,49 @@ fn a_window_is_the_ledgers_own_figures() {
     // After a restart windows begin with the first report, and the ledger's sums go on.
     let mut desk = EnergyDesk::restore(&ledger, INTERVAL).unwrap();
     take(&mut desk, &mut ledger, 31);
-    assert_eq!(desk.standings(seconds(1860))[&rig].windows, [None; 3]);
+    assert_eq!(desk.standings(seconds(1860)).0[&rig].windows, [None; 3]);
     mine(&mut desk, &mut ledger, 9_000);
     take(&mut desk, &mut ledger, 32);
-    let hour = desk.standings(seconds(1920))[&rig].windows[1].unwrap();
+    let hour = desk.standings(seconds(1920)).0[&rig].windows[1].unwrap();
     assert_eq!(
         (hour.joules.joules(), hour.proven.work),
         ("777.000000".to_owned(), Work::new(9_000))
     );
     assert_eq!(ledger.metered(rig).unwrap().energy.joules(), "24864.000000");
+}
+
+/// 4.5 J/TH with an uncertainty of all of it, beside a meter that begins anew with every report.
+#[test]
+fn no_dummy_and_no_stated_doubt_keeps_a_worker_from_being_judged() {
+    let (_folder, mut ledger) = ledger();
+    let rig = ledger.worker("a", "rig", seconds(0)).unwrap();
+    let mut desk = EnergyDesk::restore(&ledger, INTERVAL).unwrap();
+    let meter = |id: &str, epoch: u64, joules: u64| MeterReading {
+        id: MeterId::new(id).unwrap(),
+        kind: Kind::Rapl,
+        scope: Scope::Rig,
+        tier: Tier::DEVICE_REPORTED,
+        epoch,
+        total: MicroJoules::new(u128::from(joules) * 1_000_000),
+        coverage_ppm: 1_000_000,
+        uncertainty_ppm: 1_000_000,
+    };
+    for minute in 0..60 {
+        let meters = vec![meter("rapl:psys", 1, minute * 4_500), meter("dummy", minute, 0)];
+        let (worker, at) = ("a.rig".to_owned(), seconds(minute * 60));
+        let report = EnergyReport { worker, at, meters, hashes: None };
+        let report = report.sign(&SigningKey::from_bytes(&[7; 32])).unwrap().to_string();
+        assert_eq!(desk.take(&mut ledger, rig, &report, at), Ok(()));
+        for _ in 0..10 {
+            ledger.commit(&[share(rig, 100_000_000_000_000)]).unwrap();
+            desk.count(rig, Work::new(100_000_000_000_000));
+        }
+    }
+    let (standings, accounts) = desk.standings(seconds(3_600));
+    let standing = &standings[&rig];
+    let hour = standing.windows[1].unwrap();
+    assert_eq!(hour.per_terahash().unwrap().to_string(), "4.500000");
+    assert!((hour.uncertainty() - 1.0).abs() < 1e-9);
+    assert_eq!(standing.flags[0].kind, energy::plausibility::Kind::Impossible);
+    assert!(accounts.is_empty(), "it is the worker's own");
 }

@@ -47,7 +47,7 @@ pub struct AccountNow {
     pub luck: Luck,
     /// Why it is suspected of keeping blocks back, if it is.
     pub suspected: Option<String>,
-    /// What those of its workers would use that report nothing, by the operator's profiles.
+    /// What its work that no reading covers would use, by the operator's profiles.
     pub estimates: Estimates,
     /// Joules beside work of late, of all its workers that report.
     pub windows: WindowsNow,
@@ -69,7 +69,7 @@ pub struct WorkerNow {
     pub energy: Option<EnergyNow>,
     /// Its hash rate; zero when it has been silent for long.
     pub rate: Hashrate,
-    /// What it would use, where it reports nothing and a profile names it.
+    /// What its work that no reading covers would use, where a profile names it.
     pub estimates: Estimates,
     /// How it stands, where it reports.
     pub standing: Option<Arc<Standing>>,
@@ -84,8 +84,8 @@ impl AccountNow {
         let energy = energy_of(&account);
         let mut workers = account.workers;
         let mut estimates = Estimates::default();
-        for worker in workers.iter().filter(|worker| worker.meters.is_empty()) {
-            estimates.add(profiles.of(&account.name, &worker.name), worker.work);
+        for worker in &workers {
+            estimates.add(profiles.of(&account.name, &worker.name), uncovered(worker));
         }
         let metered = workers.iter().filter(|worker| !worker.meters.is_empty());
         let metered = metered.map(|worker| worker.id).collect();
@@ -98,9 +98,7 @@ impl AccountNow {
         let now = |worker: WorkerView| {
             let figure = profiles.of(&account.name, &worker.name);
             let mut estimates = Estimates::default();
-            if worker.meters.is_empty() {
-                estimates.add(figure, worker.work);
-            }
+            estimates.add(figure, uncovered(&worker));
             WorkerNow { estimates, ..WorkerNow::of(worker, &mut room) }
         };
         let workers = workers.into_iter().map(now).collect();
@@ -140,9 +138,14 @@ impl AccountNow {
         }
         let standings = || self.metered.iter().filter_map(|id| rates.standings.get(id));
         self.windows = WindowsNow::of(standings().map(|standing| &**standing), at);
-        self.flags = FlagsNow::of(standings().map(|standing| &**standing));
+        let whole = rates.flagged.get_key_value(&self.name);
+        self.flags = FlagsNow::of(standings().map(|standing| &**standing)).with_accounts(whole);
         self
     }
+}
+
+fn uncovered(worker: &WorkerView) -> Work {
+    worker.work.checked_sub(worker.covered_work).unwrap_or(Work::ZERO)
 }
 
 /// An account's energy over all of its workers, or `None` while none has reported.
@@ -178,11 +181,12 @@ impl WorkerNow {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
 
     use energy::{
         carbon::FactorPack,
         efficiency,
+        plausibility::{Flag, Kind},
         profile::{Figure, Profile},
     };
 
@@ -230,6 +234,7 @@ mod tests {
 
     #[test]
     fn the_answer_says_how_many_there_are_and_how_plausible_their_claim_is() {
+        let whole = Flag { kind: Kind::Impossible, reason: "2 workers together".to_owned() };
         let rate = Hashrate { minute: 4.0, ..<_>::default() };
         let rates = RatesNow {
             workers: HashMap::from([(WorkerId::new(3), rate)]),
@@ -237,6 +242,7 @@ mod tests {
                 WorkerId::new(2),
                 Arc::new(standing("rig0002", 9)),
             )])),
+            flagged: Arc::new(BTreeMap::from([("a".to_owned(), whole)])),
             ..RatesNow::default()
         };
         let at = UnixMillis::new(1_800_000_000_000);
@@ -255,19 +261,27 @@ mod tests {
             assert_eq!(found["flags"][0]["kind"], "impossible", "{found}");
         }
         assert_eq!(answer["flags"][0]["worker"], "rig0002");
+        assert_eq!(
+            (&answer["flags"][1]["account"], &answer["flags_total"]),
+            (&"a".into(), &2.into())
+        );
+        assert!(answer["flags"][1]["worker"].is_null(), "it is of all of them");
         assert_eq!(answer["workers"][1]["flags"], serde_json::json!([]));
 
         let silent = serde_json::to_value(api::account(&account(vec![worker(2, 0)]))).unwrap();
         assert!(silent["energy"]["joules"].is_null());
         assert!(silent["energy"]["plausibility_ratio"].is_null());
     }
-    /// Only who reports nothing is estimated, and never within a sum of what was reported.
+    /// Only what no reading covers is estimated, and never within a sum of what was reported.
     #[test]
     fn an_estimate_stands_beside_what_is_reported() {
         let device = efficiency::device("Antminer S19 Pro").unwrap();
         let profile = Profile { worker: "a".to_owned(), figure: Figure::Model(device) };
         let profiles = Profiles(vec![profile]);
-        let quiet = WorkerView { work: Work::new(2_000_000_000_000), ..worker(3, 0) };
+        let covered_work = Work::ZERO;
+        let quiet = WorkerView { work: Work::new(2_000_000_000_000), covered_work, ..worker(3, 0) };
+        // A baseline of 0 J ends no estimate of years of work.
+        let one_report = WorkerView { work: Work::new(4_000_000_000_000), ..worker(4, 1) };
         let view = AccountView {
             name: "a".to_owned(),
             work: Work::new(7),
@@ -276,19 +290,25 @@ mod tests {
             balance: Sats::ZERO,
             sending: Sats::ZERO,
             paid: Sats::ZERO,
-            workers: vec![worker(2, 1), quiet],
+            workers: vec![worker(2, 1), quiet, one_report],
         };
         let factor = FactorPack::embedded().find("ember", "CHN", 2024).unwrap();
         let answer = api::account(&AccountNow::of(view, factor, &profiles));
         let answer = serde_json::to_value(answer).unwrap();
-        assert_eq!(answer["energy"]["joules"], "2.000000");
-        for found in [&answer, &answer["workers"][0]] {
+        assert_eq!(answer["energy"]["joules"], "4.000000");
+        let workers = &answer["workers"];
+        for (found, joules) in
+            [(&answer, "147.500000"), (&workers[0], "88.500000"), (&workers[1], "59.000000")]
+        {
             let estimate = &found["estimates"][0];
-            assert_eq!(estimate["joules_estimated"], "59.000000", "{found}");
+            assert_eq!(estimate["joules_estimated"], joules, "{found}");
             assert_eq!((&estimate["tier"], &estimate["kind"]), (&5.into(), &"model".into()));
             assert_eq!(estimate["model"], "Antminer S19 Pro");
         }
-        assert_eq!(answer["workers"][0]["name"], "rig0003");
-        assert_eq!(answer["workers"][1]["estimates"], serde_json::json!([]));
+        assert_eq!(
+            (&workers[0]["name"], &workers[1]["name"]),
+            (&"rig0004".into(), &"rig0003".into())
+        );
+        assert_eq!(workers[2]["estimates"], serde_json::json!([]));
     }
 }

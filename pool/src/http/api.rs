@@ -120,7 +120,7 @@ pub(super) struct Account {
     windows: Vec<ShownWindow>,
     flags: Vec<ShownFlag>,
     flags_total: usize,
-    /// Of workers that report nothing; in no sum of joules.
+    /// Of work that no reading covers; in no sum of joules.
     estimates: Vec<ShownEstimate>,
     carbon: Carbon,
     workers_total: usize,

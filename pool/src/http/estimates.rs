@@ -1,7 +1,8 @@
-//! What workers that report nothing would use: estimates by the operator's profiles, by model.
+//! What work that no reading covers would use: estimates by the operator's profiles, by model.
 //!
 //! Read [`Estimates::of`]. They are beside the joules that were reported, in fields and metrics of
-//! their own, and in no sum of those; a worker that ever reported a meter is in none of them.
+//! their own, and in no sum of those; no work that reported joules cover is in them, so the two can
+//! be read side by side.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ pub struct Estimates(BTreeMap<(String, u64), Estimate>);
 pub struct Estimate {
     /// How many.
     pub workers: u64,
-    /// What they proved.
+    /// What they proved that no reading covers.
     pub work: Work,
     /// What that would take, the sum of each worker's, rounded down.
     pub joules: MicroJoules,
@@ -44,23 +45,23 @@ pub(super) struct ShownEstimate {
 }
 
 impl Estimates {
-    /// Of all workers of the pool that report nothing. O(workers), where there are profiles.
+    /// Of all work of the pool that no reading covers. O(workers), where there are profiles.
     ///
     /// # Errors
     /// When the ledger cannot be read.
     pub fn of(reader: &Reader, profiles: &Profiles) -> Result<Self, LedgerError> {
         let mut estimates = Self::default();
         if !profiles.is_empty() {
-            reader.each_unmetered(|account, worker, work| {
+            reader.each_uncovered(|account, worker, work| {
                 estimates.add(profiles.of(account, worker), work);
             })?;
         }
         Ok(estimates)
     }
 
-    /// Adds a worker that reports nothing, where a profile names it.
+    /// Adds a worker's work that no reading covers, where there is some and a profile names it.
     pub fn add(&mut self, figure: Option<&Figure>, work: Work) {
-        let Some(figure) = figure else { return };
+        let Some(figure) = figure.filter(|_| work != Work::ZERO) else { return };
         let joules_per_terahash = figure.joules_per_terahash();
         let key = (figure.name().to_owned(), joules_per_terahash.to_bits());
         let sum = self.0.entry(key).or_default();

@@ -209,7 +209,9 @@ fn plausibility(text: &mut Text, claims: &[Claim]) {
 
 fn flags(text: &mut Text, flags: &FlagsNow) {
     let name = "wattproof_energy_flags";
-    text.family(name, "gauge", "Workers whose joules or hashes are flagged, by what is wrong.");
+    let help =
+        "Workers, and accounts as a whole, whose joules or hashes are flagged, by what is wrong.";
+    text.family(name, "gauge", help);
     for (kind, workers) in flags.counts() {
         text.sample(name, &[("kind", kind.as_str())], workers);
     }
@@ -222,7 +224,7 @@ fn estimates(text: &mut Text, estimates: &Estimates) {
     }
     let tier = profile::TIER.get().to_string();
     let name = "wattproof_energy_estimated_joules";
-    let help = "An estimate, of workers that report nothing: a model's figure times proven work.";
+    let help = "An estimate, of work that no reading covers: a model's figure times that work.";
     text.family(name, "gauge", help);
     for (model, estimate) in estimates.models() {
         let labels = [("model", model), ("kind", profile::KIND.as_str()), ("tier", &*tier)];

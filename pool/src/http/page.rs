@@ -228,13 +228,13 @@ fn quality_note(energy: &EnergyNow) -> String {
     format!("{tier}{model} Hashes are proven by shares; joules are what miners report.")
 }
 
-/// Of workers that report nothing; nothing where no profile names any.
+/// Of work that no reading covers; nothing where no profile names any.
 fn estimates(html: &mut String, estimates: &Estimates) {
     for (model, estimate) in estimates.models() {
         let _ = write!(
             html,
-            "<p>Estimated, not reported: {} J for {} proven hashes of {} workers that report \
-             nothing ({}, {:.2} J/TH; tier 5, \u{b1}30 %). In no figure above.</p>",
+            "<p>Estimated, not reported: {} J for {} proven hashes of {} workers that no reading \
+             covers ({}, {:.2} J/TH; tier 5, \u{b1}30 %). In no figure above.</p>",
             estimate.joules.joules(),
             grouped(estimate.work.get()),
             estimate.workers,
@@ -244,15 +244,18 @@ fn estimates(html: &mut String, estimates: &Estimates) {
     }
 }
 
-/// Workers whose joules or hashes are flagged; who only starts up is not listed.
+/// Workers, and accounts as a whole, whose joules or hashes are flagged; who only starts up is not listed.
 fn flags(html: &mut String, flags: &FlagsNow) {
     for flagged in flags.serious().take(FLAGS_LISTED) {
         let account = escape(&flagged.account);
         let _ = write!(
             html,
-            "<p class=warn><a href=/api/v1/accounts/{account}><code>{}.{}</code></a>: {}: {}.</p>",
+            "<p class=warn><a href=/api/v1/accounts/{account}><code>{}{}</code></a>: {}: {}.</p>",
             escape(&ellipsis(&flagged.account)),
-            escape(&flagged.worker),
+            flagged
+                .worker
+                .as_ref()
+                .map_or_else(String::new, |worker| format!(".{}", escape(worker))),
             flagged.flag.kind.as_str(),
             escape(&flagged.flag.reason),
         );
@@ -393,9 +396,10 @@ mod tests {
         let mut standing = super::super::standing::tests::standing("<rig>", 9);
         let mut html = String::new();
         flags(&mut html, &FlagsNow::of([&standing]));
-        for part in
-            ["&lt;rig&gt;</code></a>: impossible: 9.000000 J/TH, 9.", "Antminer S21 XP+ Hyd"]
-        {
+        for part in [
+            "&lt;rig&gt;</code></a>: impossible: 9.000000 J/TH in 10 min, 9.",
+            "Antminer S21 XP+ Hyd",
+        ] {
             assert!(html.contains(part), "{part:?} in {html}");
         }
         standing.flags[0].kind = energy::plausibility::Kind::StartUp;

@@ -30,7 +30,7 @@ pub struct WindowsNow {
     reporters: u64,
 }
 
-/// The flags of some workers.
+/// The flags of some workers, and of accounts as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FlagsNow {
     counts: BTreeMap<Kind, u64>,
@@ -38,13 +38,13 @@ pub struct FlagsNow {
     list: Vec<Flagged>,
 }
 
-/// A flag with its worker.
+/// A flag, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flagged {
     /// Payout address.
     pub account: String,
-    /// The worker's name; may be empty.
-    pub worker: String,
+    /// The worker's name, which may be empty; `None` where it is about the account as a whole.
+    pub worker: Option<String>,
     /// What is to be thought of it.
     pub flag: Flag,
 }
@@ -181,8 +181,7 @@ impl FlagsNow {
         let mut flags = Vec::new();
         for standing in standings {
             for flag in &standing.flags {
-                let count: &mut u64 = counts.entry(flag.kind).or_default();
-                *count = count.saturating_add(1);
+                count(&mut counts, flag.kind);
                 flags.push((Reverse(gravity(flag.kind)), standing, flag));
             }
         }
@@ -191,13 +190,29 @@ impl FlagsNow {
         });
         let list = flags.into_iter().take(FLAGS_SHOWN).map(|(_, standing, flag)| Flagged {
             account: standing.account.clone(),
-            worker: standing.worker.clone(),
+            worker: Some(standing.worker.clone()),
             flag: flag.clone(),
         });
         Self { counts, list: list.collect() }
     }
 
-    /// How many workers have each kind, every kind once.
+    /// The same with the flags of accounts as a whole, after those of workers that are as grave.
+    #[must_use]
+    pub fn with_accounts<'a>(
+        mut self,
+        accounts: impl IntoIterator<Item = (&'a String, &'a Flag)>,
+    ) -> Self {
+        for (account, flag) in accounts {
+            count(&mut self.counts, flag.kind);
+            let (account, flag) = (account.clone(), flag.clone());
+            self.list.push(Flagged { account, worker: None, flag });
+        }
+        self.list.sort_by_key(|flagged| Reverse(gravity(flagged.flag.kind)));
+        self.list.truncate(FLAGS_SHOWN);
+        self
+    }
+
+    /// How many workers, and accounts as a whole, have each kind, every kind once.
     pub fn counts(&self) -> impl Iterator<Item = (Kind, u64)> {
         Kind::ALL.into_iter().map(|kind| (kind, self.counts.get(&kind).copied().unwrap_or(0)))
     }
@@ -216,11 +231,16 @@ impl FlagsNow {
     pub(super) fn shown(&self) -> Vec<ShownFlag> {
         let shown = |flagged: &Flagged| ShownFlag {
             account: Some(flagged.account.clone()),
-            worker: Some(flagged.worker.clone()),
+            worker: flagged.worker.clone(),
             ..shown_flag(&flagged.flag)
         };
         self.list.iter().map(shown).collect()
     }
+}
+
+fn count(counts: &mut BTreeMap<Kind, u64>, kind: Kind) {
+    let count = counts.entry(kind).or_default();
+    *count = count.saturating_add(1);
 }
 
 /// One worker's flags.
@@ -249,7 +269,7 @@ pub(in crate::http) mod tests {
     use std::time::Duration;
 
     use energy::{
-        plausibility::{Facts, judge},
+        plausibility::{Facts, Starts, judge},
         windows::{Proven, Windows},
     };
     use units::{Hashes, MicroJoules, Work};
@@ -268,18 +288,21 @@ pub(in crate::http) mod tests {
             covered: Duration::from_secs(600),
             joules: MicroJoules::new(joules_per_terahash * 1_000_000 * 1_000_000),
             doubtful: 0.0,
+            doubtful_usual: 0.0,
             proven,
             claimed: Hashes::new(work.get()),
             beside_claimed: proven,
         };
         let mut windows = Windows::default();
         windows.add(UnixMillis::new(NOW.get() - 600_000), NOW, stretch);
+        let starts = Starts::default();
+        let facts = Facts { windows: &windows, starts: &starts, figure: None, now: NOW };
         Standing {
             account: "a".to_owned(),
             worker: worker.to_owned(),
             at: NOW,
             windows: Span::ALL.map(|span| windows.over(span)),
-            flags: judge(Facts { windows: &windows, epoch_at: None, device: None }),
+            flags: judge(facts),
         }
     }
 
@@ -329,9 +352,15 @@ pub(in crate::http) mod tests {
         standings.push(standing("z", 9));
         let flags = FlagsNow::of(&standings);
         assert_eq!((flags.list.len(), flags.total()), (FLAGS_SHOWN, 201));
-        assert_eq!((&*flags.list[0].worker, flags.list[0].flag.kind), ("z", Kind::Impossible));
-        assert_eq!((flags.serious().count(), &*flags.list[1].worker), (1, "r000"));
-        let counts = Vec::from_iter(flags.counts().map(|(_, count)| count));
-        assert_eq!(counts, [1, 0, 200, 0, 0]);
+        let of = |flagged: &Flagged| (flagged.worker.clone(), flagged.flag.kind);
+        assert_eq!(of(&flags.list[0]), (Some("z".to_owned()), Kind::Impossible));
+        assert_eq!(of(&flags.list[1]), (Some("r000".to_owned()), Kind::StartUp));
+        assert_eq!(flags.serious().count(), 1);
+        let counts = |flags: &FlagsNow| Vec::from_iter(flags.counts().map(|(_, count)| count));
+        assert_eq!(counts(&flags), [1, 0, 200, 0, 0]);
+        let (account, flag) = ("a".to_owned(), flags.list[0].flag.clone());
+        let flags = flags.with_accounts([(&account, &flag)]);
+        assert_eq!((counts(&flags), flags.list.len()), (vec![2, 0, 200, 0, 0], FLAGS_SHOWN));
+        assert_eq!(of(&flags.list[1]), (None, Kind::Impossible));
     }
 }

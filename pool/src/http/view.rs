@@ -194,7 +194,7 @@ impl ViewSource {
             luck,
             estimates,
             windows: WindowsNow::of(standings(), now.unix),
-            flags: FlagsNow::of(standings()),
+            flags: FlagsNow::of(standings()).with_accounts(rates.flagged.iter()),
             now,
             config: self.config.clone(),
             totals,
