@@ -54,8 +54,8 @@ pub(crate) fn at(history: &[Shown], when: Instant) -> u128 {
 /// The one figure, shown from `since` until `until`, from which on all of these totals count.
 ///
 /// # Errors
-/// Where there is none, since somebody counted what was not shown; or several, since there are too
-/// few totals to tell.
+/// Where there is none, since somebody counted what was not shown; or several that totals begin to
+/// count from, since there are too few of them to tell.
 pub(crate) fn anchor(
     history: &[Shown],
     (since, until): (Instant, Instant),
@@ -71,6 +71,8 @@ pub(crate) fn anchor(
     found.dedup();
     match found.as_slice() {
         [one] => Ok(*one),
+        // A run that was killed before its counter rose again: it has added nothing, from wherever.
+        [.., last] if totals.iter().all(|total| *total == 0) => Ok(*last),
         [] => Err(format!(
             "there is no figure from which on totals of {totals:?} microjoules end on figures that \
              the counter has shown"
