@@ -64,9 +64,9 @@ fn a_worker_is_held_to_its_interval_before_anything_is_looked_at() {
     for count in 0..127 {
         let at = UnixMillis::new(seconds(0).get() + count * 8);
         let taken = desk.take(&mut ledger, rig, &signed(at, count.into()), at);
-        assert_eq!(taken, if count < 4 { Ok(()) } else { often.clone() }, "{count}");
+        assert_eq!(taken, if count < u64::from(BURST) { Ok(()) } else { often.clone() }, "{count}");
     }
-    assert_eq!(ledger.meters().unwrap()[0].total, MicroJoules::new(3_000_000));
+    assert_eq!(ledger.meters().unwrap()[0].total, MicroJoules::new(7_000_000));
     // Not even its text is looked at; one that is, and is wrong, costs as much as a good one.
     assert_eq!(desk.take(&mut ledger, rig, "{", seconds(2)), often);
     let looked_at = desk.take(&mut ledger, rig, "{", seconds(30)).unwrap_err();
@@ -120,7 +120,7 @@ fn only_workers_seen_lately_are_remembered_and_not_without_end() {
 fn a_clock_that_was_set_back_shuts_nobody_out() {
     let mut pace = Pace::new(INTERVAL);
     let worker = WorkerId::new(1);
-    for _ in 0..4 {
+    for _ in 0..BURST {
         pace.admit(worker, seconds(7200)).unwrap();
     }
     assert!(pace.admit(worker, seconds(0)).is_err());

@@ -114,7 +114,8 @@ mod tests {
         assert!(anchor(&history, late, &[0, 14]).unwrap_err().contains("no figure"));
         assert_eq!(anchor(&history, late, &[0, 13]), Ok(31));
         assert!(anchor(&history, all, &[0, 15]).is_err(), "that was not shown");
-        assert!(anchor(&history, all, &[0]).unwrap_err().contains("5 figures"));
+        assert!(anchor(&history, all, &[4, 7]).is_err(), "nothing counts so");
+        assert_eq!(anchor(&history, all, &[0]), Ok(44), "nothing was added, from wherever");
     }
 
     #[test]
