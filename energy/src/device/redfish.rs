@@ -281,6 +281,16 @@ mod tests {
         assert_eq!(paths[3], path(supply));
     }
 
+    /// A megabyte of them once cost a gigabyte.
+    #[test]
+    fn a_list_without_end_is_looked_at_in_part() {
+        let list = format!(r#"{{"PowerControl":[{}{{}}]}}"#, "{},".repeat(300_000));
+        let answers = [None, Some(list.as_bytes()), None];
+        let place = Place { chassis: "1".to_owned(), ..Place::default() };
+        let telemetry = read(&place, &answers).unwrap();
+        assert!(telemetry.refused.len() <= 64 && telemetry.figures.is_empty());
+    }
+
     proptest! {
         #[test]
         fn no_bytes_break_it(
