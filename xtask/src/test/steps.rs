@@ -21,7 +21,7 @@ use super::needs::Need;
 use super::soak;
 
 /// Seconds of the soak: long enough for connections to come, go and come back.
-const SOAK_SECONDS: u32 = 120;
+const SOAK_SECONDS: u32 = 60;
 /// Seconds of mining in the closing demo.
 const DEMO_SECONDS: u32 = 20;
 
