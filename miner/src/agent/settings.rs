@@ -1,7 +1,7 @@
 //! What the agent is set up with: its file, the environment over it.
 //!
 //! Read [`Config`], then [`load`]. As everywhere, every mistake is reported at once. Who is reported
-//! for by which meter is decided here: [`counted`] says which of a worker's meters its report has.
+//! for by which meter is decided here: [`Device::counts_for`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
