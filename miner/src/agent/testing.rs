@@ -48,16 +48,7 @@ pub(crate) fn entry(name: &str, joules: u64) -> Entry {
     let mut meter = DeviceMeter::new(wiring.clone());
     meter.take(&counter(0), secs(0));
     meter.take(&counter(joules), secs(3_600));
-    let place = Place {
-        host: "127.0.0.1".to_owned(),
-        port: 1,
-        web_port: 1,
-        tls: false,
-        fingerprint: None,
-        user: None,
-        password: None,
-        unit: 1,
-    };
+    let place = Place::plain("127.0.0.1".to_owned(), 1, 1);
     let interface = Interface::Tasmota(0);
     let worker = Some(format!("addr.{name}"));
     Entry {

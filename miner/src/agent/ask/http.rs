@@ -190,14 +190,9 @@ mod tests {
 
     fn place(user: Option<&str>) -> Place {
         Place {
-            host: "127.0.0.1".to_owned(),
-            port: 80,
-            web_port: 80,
-            tls: false,
-            fingerprint: None,
             user: user.map(str::to_owned),
             password: Some(Secret::new("open sesame")),
-            unit: 1,
+            ..Place::plain("127.0.0.1".to_owned(), 80, 80)
         }
     }
 

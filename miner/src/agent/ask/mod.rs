@@ -47,6 +47,23 @@ pub struct Place {
     pub unit: u8,
 }
 
+impl Place {
+    /// A device that is asked in plain, where nobody logs in.
+    #[must_use]
+    pub const fn plain(host: String, port: u16, web_port: u16) -> Self {
+        Self {
+            host,
+            port,
+            web_port,
+            tls: false,
+            fingerprint: None,
+            user: None,
+            password: None,
+            unit: 1,
+        }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -213,16 +230,7 @@ mod tests {
                 }
             }
         });
-        let place = Place {
-            host: "127.0.0.1".to_owned(),
-            port,
-            web_port: port,
-            tls: false,
-            fingerprint: None,
-            user: None,
-            password: None,
-            unit: 1,
-        };
+        let place = Place::plain("127.0.0.1".to_owned(), port, port);
         let asker = Asker::new(Duration::from_secs(60));
         let said = asker.ask(&place, &Request::Cgminer { command: "summary" }, 1).await;
         assert_eq!(said, Err(endless()));

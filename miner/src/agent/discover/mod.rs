@@ -262,16 +262,7 @@ fn door(name: &str) -> Door {
 /// A door of a target, where nobody logs in.
 fn place(target: Target, door: Door) -> Place {
     let port = target.ports.of(door);
-    Place {
-        host: target.host.to_string(),
-        port,
-        web_port: port,
-        tls: false,
-        fingerprint: None,
-        user: None,
-        password: None,
-        unit: 1,
-    }
+    Place::plain(target.host.to_string(), port, port)
 }
 
 #[cfg(test)]
